@@ -1,0 +1,1 @@
+"""The Trainer: the stacked LSTM, its training, and the model that it exports."""

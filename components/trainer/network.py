@@ -1,0 +1,145 @@
+"""The network as Keras trains it.
+
+Both kinds share the paper's stack, LSTM 256, 512, 256 with dropout between, and
+its Dense 256 before the output. `paper` is the paper's own model, layer by layer:
+one scaled index in, a softmax over the vocabulary out, 264,192 + 1,574,912 +
+787,456 + 65,792 parameters and 257 for each class.
+
+`chain` predicts every event of a window from those before it, and each of its
+fields from the fields before it: p(step | h) p(pitch | h, step)
+p(duration | h, step, pitch), so that the sum of the cross-entropies is the
+negative log-likelihood of the event. It takes the events twice, as what is heard
+and as what comes next, and returns nats.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from components.trainer.inference import Weights
+from components.trainer.settings import ModelSettings
+from music.vocabulary import Vocabulary
+from music.windows import WindowSpec
+
+
+def build_network(
+    settings: ModelSettings, window: WindowSpec, vocabulary: Vocabulary
+) -> keras.Model:
+    """A fresh network; weights follow `keras.utils.set_random_seed`.
+
+    Returns:
+      `paper`: float32[N, L, 1] -> float32[N, V] probabilities. `chain`:
+      (heard int32[N, T, F], next int32[N, T, F]) -> float32[N, T] nats.
+    """
+    if settings.kind == "paper":
+        return _paper(settings, window, vocabulary.sizes[0])
+    return _chain(settings, vocabulary)
+
+
+def _regularizer(settings: ModelSettings) -> keras.Regularizer | None:
+    if settings.l1 or settings.l2:
+        return keras.regularizers.L1L2(settings.l1, settings.l2)
+    return None
+
+
+def _paper(settings: ModelSettings, window: WindowSpec, classes: int) -> keras.Model:
+    first, second, third = settings.units
+    return keras.Sequential(
+        [
+            keras.Input((window.length, 1)),
+            layers.LSTM(first, return_sequences=True, name="lstm_1"),
+            layers.Dropout(settings.dropout, name="dropout_1"),
+            layers.LSTM(second, return_sequences=True, name="lstm_2"),
+            layers.Dropout(settings.dropout, name="dropout_2"),
+            layers.LSTM(third, name="lstm_3"),
+            layers.Dense(
+                settings.dense,
+                activation=settings.activation,
+                kernel_regularizer=_regularizer(settings),
+                name="dense_0",
+            ),
+            layers.Dropout(settings.dropout, name="dropout_3"),
+            layers.Dense(
+                classes,
+                activation="softmax",
+                kernel_regularizer=_regularizer(settings),
+                name="head_0",
+            ),
+        ],
+        name="segue_paper",
+    )
+
+
+@keras.saving.register_keras_serializable("segue")
+class EventNats(layers.Layer):
+    """Cross-entropy of one field, nats: (logits [N, T, V], index [N, T]) -> [N, T]."""
+
+    def call(self, logits, index):
+        return keras.losses.sparse_categorical_crossentropy(index, logits, from_logits=True)
+
+
+def _chain(settings: ModelSettings, vocabulary: Vocabulary) -> keras.Model:
+    sizes = vocabulary.sizes
+    heard = keras.Input((None, len(sizes)), dtype="int32", name="heard")
+    coming = keras.Input((None, len(sizes)), dtype="int32", name="next")
+    embedded = [
+        layers.Embedding(size, settings.embedding, name=f"embedding_{f}")(heard[:, :, f])
+        for f, size in enumerate(sizes)
+    ]
+    signal = layers.Concatenate()(embedded) if len(embedded) > 1 else embedded[0]
+    for index, units in enumerate(settings.units, start=1):
+        signal = layers.LSTM(units, return_sequences=True, name=f"lstm_{index}")(signal)
+        # The last dropout replaces the paper's, which stands behind its dense
+        # layer: here there is one such layer a field.
+        signal = layers.Dropout(settings.dropout, name=f"dropout_{index}")(signal)
+    nats = []
+    for f, size in enumerate(sizes):
+        terms = [
+            layers.Dense(
+                settings.dense, kernel_regularizer=_regularizer(settings), name=f"dense_{f}"
+            )(signal)
+        ]
+        terms += [
+            layers.Embedding(
+                sizes[g], settings.dense, embeddings_initializer="zeros", name=f"condition_{f}_{g}"
+            )(coming[:, :, g])
+            for g in range(f)
+        ]
+        before = layers.Add()(terms) if len(terms) > 1 else terms[0]
+        hidden = layers.Activation(settings.activation)(before)
+        logits = layers.Dense(size, dtype="float32", name=f"head_{f}")(hidden)
+        nats.append(EventNats(dtype="float32")(logits, coming[:, :, f]))
+    total = layers.Add(dtype="float32")(nats) if len(nats) > 1 else nats[0]
+    return keras.Model([heard, coming], total, name="segue_chain")
+
+
+def extract_weights(network: keras.Model, settings: ModelSettings) -> Weights:
+    """The numbers of a trained network, for `InferenceModel`."""
+
+    def numbers(name: str) -> list[np.ndarray]:
+        return [ops.convert_to_numpy(w).astype(np.float32) for w in network.get_layer(name).weights]
+
+    def cell(name: str) -> tuple[np.ndarray, np.ndarray]:
+        kernel, recurrent, bias = numbers(name)
+        return np.concatenate([kernel, recurrent]), bias
+
+    def pair(name: str) -> tuple[np.ndarray, np.ndarray]:
+        kernel, bias = numbers(name)
+        return kernel, bias
+
+    names = {layer.name for layer in network.layers}
+    fields = sum(name.startswith("head_") for name in names)
+    embeddings: tuple[np.ndarray, ...] = ()
+    if settings.kind == "chain":
+        embeddings = tuple(numbers(f"embedding_{f}")[0] for f in range(fields))
+    return Weights(
+        cells=tuple(cell(f"lstm_{index}") for index in (1, 2, 3)),
+        embeddings=embeddings,
+        dense=tuple(pair(f"dense_{f}") for f in range(fields)),
+        conditions=tuple(
+            tuple(numbers(f"condition_{f}_{g}")[0] for g in range(f)) for f in range(fields)
+        ),
+        heads=tuple(pair(f"head_{f}") for f in range(fields)),
+    )

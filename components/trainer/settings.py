@@ -1,0 +1,137 @@
+"""What can be chosen about a model and its training.
+
+Frozen, checked where they are made, and plain enough to travel as JSON through a
+pipeline's execution properties.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from music.errors import SegueError
+from music.windows import WindowSpec
+
+ACTIVATIONS = ("relu", "tanh", "gelu", "sigmoid", "linear")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """The shape of the network.
+
+    Attributes:
+      kind: `paper`, the paper's own layers on one scaled index, trained on a
+        window's last event; or `chain`, embeddings and one head a field by the
+        chain rule, trained on every event.
+      units: of the three LSTM layers.
+      dense: of the layer between the LSTMs and the heads.
+      activation: of that layer.
+      dropout: share dropped between the layers, 0 <= dropout < 1.
+      embedding: width of each field's embedding (`chain` only).
+      l1, l2: weight penalties on the dense layers.
+    """
+
+    kind: str = "chain"
+    units: tuple[int, int, int] = (256, 512, 256)
+    dense: int = 256
+    activation: str = "relu"
+    dropout: float = 0.5
+    embedding: int = 64
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", tuple(self.units))
+        if self.kind not in ("paper", "chain"):
+            raise SegueError(f"model kind {self.kind!r} does not exist; choose chain or paper")
+        _check(len(self.units) == 3, "units", self.units, "three numbers")
+        for name in ("dense", "embedding"):
+            value = getattr(self, name)
+            _check(1 <= value <= 8192, name, value, "1..8192")
+        _check(all(1 <= u <= 8192 for u in self.units), "units", self.units, "1..8192 each")
+        _check(0.0 <= self.dropout < 1.0, "dropout", self.dropout, "0 <= dropout < 1")
+        _check(self.activation in ACTIVATIONS, "activation", self.activation, ACTIVATIONS)
+        _check(self.l1 >= 0 and self.l2 >= 0, "l1, l2", (self.l1, self.l2), "0 or more")
+
+    @property
+    def state_size(self) -> int:
+        """h and c of the three layers, as they travel in one vector."""
+        return 2 * sum(self.units)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """How the network is fitted.
+
+    Attributes:
+      batch_size: windows a step.
+      epochs: at most this many passes.
+      learning_rate: the peak; AdamW for `chain`, Adam for `paper`.
+      schedule: `cosine` (warm-up over a twentieth of the steps, then to a
+        hundredth) or `constant`.
+      weight_decay: of AdamW.
+      clip_norm: of the whole gradient; 0 leaves it alone.
+      patience: epochs without a better held-out loss before stopping.
+      transpose: each training crop is moved by a random number of semitones in
+        -transpose..transpose (codecs that can be transposed only).
+      max_minutes: the epoch that is under way then is the last; 0 is no limit.
+      seed: of the weights, the order of the windows, their crops and dropout.
+    """
+
+    batch_size: int = 32
+    epochs: int = 60
+    learning_rate: float = 2e-3
+    schedule: str = "cosine"
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    patience: int = 8
+    transpose: int = 0
+    max_minutes: float = 0.0
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.batch_size <= 65536, "batch_size", self.batch_size, "1..65536")
+        _check(1 <= self.epochs <= 100_000, "epochs", self.epochs, "1..100000")
+        _check(0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "0 < rate <= 1")
+        schedules = ("cosine", "constant")
+        _check(self.schedule in schedules, "schedule", self.schedule, schedules)
+        _check(self.patience >= 1, "patience", self.patience, "1 or more")
+        _check(0 <= self.transpose <= 12, "transpose", self.transpose, "0..12 semitones")
+        _check(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
+        _check(self.clip_norm >= 0, "clip_norm", self.clip_norm, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainerSettings:
+    """Everything `run_fn` has to know beside the data.
+
+    Attributes:
+      preset: the name that the model will carry.
+      code: fingerprint of the source code, so that changed code trains anew.
+    """
+
+    model: ModelSettings
+    training: TrainingSettings
+    window: WindowSpec
+    preset: str = ""
+    code: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> TrainerSettings:
+        """What `to_dict` gave, back."""
+        return cls(
+            model=ModelSettings(**value["model"]),
+            training=TrainingSettings(**value["training"]),
+            window=WindowSpec(**value["window"]),
+            preset=value["preset"],
+            code=value["code"],
+        )
+
+
+def _check(good: bool, name: str, value: object, allowed: object) -> None:
+    if not good:
+        raise SegueError(f"{name} {value!r} is not allowed; it must be {allowed}")
