@@ -371,8 +371,9 @@ class InferenceModel(tf.Module):
         total = tf.reduce_max(steps)
         random = draws.uniforms(sampling.seed, sampling.position, total, self.fields)
         random = tf.transpose(random, [1, 0, 2])
-        made = tf.TensorArray(tf.int32, size=total, element_shape=[None, self.fields])
-        nats = tf.TensorArray(tf.float32, size=total, element_shape=[None])
+        # One place more than is used: an empty array could not be stacked.
+        made = tf.TensorArray(tf.int32, size=total + 1, element_shape=[None, self.fields])
+        nats = tf.TensorArray(tf.float32, size=total + 1, element_shape=[None])
         boundary = self.codec.boundary
 
         def body(s, memory, state, ended, made, nats):
@@ -396,6 +397,6 @@ class InferenceModel(tf.Module):
             lambda s, *_: s < total, body, start, maximum_iterations=total
         )
         rows = tf.shape(steps)[0]
-        events = tf.reshape(made.stack(), [total, rows, self.fields])
-        log_prob = tf.reshape(nats.stack(), [total, rows])
+        events = made.write(total, tf.fill([rows, self.fields], -1)).stack()[:total]
+        log_prob = nats.write(total, tf.zeros([rows])).stack()[:total]
         return memory, state, tf.transpose(events, [1, 0, 2]), tf.transpose(log_prob)

@@ -1,0 +1,25 @@
+"""What a run tells the person who waits for it.
+
+Executors and the training loop report here; the command line listens. A report
+is an ordinary log record of the logger `segue.progress`, one readable line with
+its facts beside it (`record.facts`), so that a pipeline run without our command
+line, on Kubeflow say, shows the same lines in its logs.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+LOGGER = logging.getLogger("segue.progress")
+
+
+def report(stage: str, message: str, **facts: Any) -> None:
+    """Tells one line.
+
+    Args:
+      stage: the component that speaks.
+      message: for a person, without a full stop at the end.
+      **facts: the numbers in it, for a program.
+    """
+    LOGGER.info("%s: %s", stage, message, extra={"stage": stage, "text": message, "facts": facts})

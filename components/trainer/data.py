@@ -1,0 +1,157 @@
+"""Windows as a training loop wants them.
+
+Reads the WindowGenerator's Examples and maps codes to the vocabulary's indices.
+What a model of kind `chain` sees of a training window changes every epoch: a
+crop of L + 1 events at a random offset, moved by a random number of semitones.
+Every random choice comes from the seed and the element's place in the epoch, so
+two runs see the same crops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from components.trainer.settings import TrainerSettings
+from music.codec import BOUNDARY, build_codec
+from music.errors import SegueError
+from music.vocabulary import Vocabulary
+
+_SHUFFLE_BUFFER = 100_000
+
+
+class WindowData:
+    """The windows of one run, train and eval.
+
+    Args:
+      settings: the window's form, the batch, the augmentation, the seed.
+      vocabulary: what indices mean.
+    """
+
+    def __init__(self, settings: TrainerSettings, vocabulary: Vocabulary):
+        self.settings = settings
+        self.vocabulary = vocabulary
+        self.codec = build_codec(dict(vocabulary.codec))
+        self.length = settings.window.length
+
+    def train(self, patterns: Sequence[str]) -> tf.data.Dataset:
+        """Batches of a training epoch, in another order and with other crops each time.
+
+        Args:
+          patterns: of gzip TFRecord files.
+
+        Returns:
+          (x, y, weight) as the network of the settings' kind takes them.
+        """
+        training = self.settings.training
+        windows = self._read(patterns).cache()
+        windows = windows.shuffle(_SHUFFLE_BUFFER, seed=training.seed)
+        if self.settings.model.kind == "paper":
+            prepared = windows.map(self._last_step, num_parallel_calls=tf.data.AUTOTUNE)
+        else:
+            numbers = tf.data.Dataset.random(seed=training.seed, rerandomize_each_iteration=True)
+            prepared = tf.data.Dataset.zip((windows, numbers)).map(
+                self._crop, num_parallel_calls=tf.data.AUTOTUNE
+            )
+        return prepared.batch(training.batch_size).prefetch(tf.data.AUTOTUNE)
+
+    def evaluation(self, patterns: Sequence[str]) -> tf.data.Dataset:
+        """Batches of the held-out windows, whole, with what is scored as weights."""
+        prepare = self._last_step if self.settings.model.kind == "paper" else self._whole
+        windows = self._read(patterns).map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        return windows.batch(max(64, self.settings.training.batch_size)).cache()
+
+    def count(self, patterns: Sequence[str], split: str) -> int:
+        """How many windows there are.
+
+        Raises:
+          SegueError: none.
+        """
+        count = int(self._files(patterns).reduce(tf.constant(0, tf.int64), lambda n, _: n + 1))
+        if not count:
+            least = self.length + 1 if self.settings.window.form == "last" else 2
+            raise SegueError(
+                f"the {split} split has no window: no song in it has {least} events; "
+                "give more or longer songs, or a smaller window length"
+            )
+        return count
+
+    def _files(self, patterns: Sequence[str]) -> tf.data.Dataset:
+        names = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
+        return tf.data.TFRecordDataset(names, compression_type="GZIP")
+
+    def _read(self, patterns: Sequence[str]) -> tf.data.Dataset:
+        names = [field.name for field in self.codec.fields]
+        spec = {name: tf.io.VarLenFeature(tf.int64) for name in names}
+        spec["scored"] = tf.io.FixedLenFeature([], tf.int64)
+        longest = self.settings.window.max_events
+
+        def parse(record):
+            parsed = tf.io.parse_single_example(record, spec)
+            columns = [tf.cast(parsed[name].values, tf.int32) for name in names]
+            events = tf.stack(columns, axis=-1)
+            count = tf.shape(events)[0]
+            padded = tf.pad(events, [[0, longest - count], [0, 0]])
+            padded = tf.ensure_shape(padded, [longest, len(names)])
+            return padded, count, tf.cast(parsed["scored"], tf.int32)
+
+        return self._files(patterns).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _indices(self, codes):
+        columns = [
+            tf.gather(tf.constant(table), codes[:, column])
+            for column, table in enumerate(self.vocabulary.tables)
+        ]
+        return tf.stack(columns, axis=-1)
+
+    def _share(self, codes):
+        return tf.add_n(
+            [
+                tf.gather(tf.constant(share), codes[:, column])
+                for column, share in enumerate(self.vocabulary.share_nll)
+            ]
+        )
+
+    def _last_step(self, codes, _, __):
+        indices = self._indices(codes)[:, 0]
+        size = self.vocabulary.sizes[0]
+        heard = tf.cast(indices[:-1, None], tf.float32) / float(size)
+        return heard, tf.one_hot(indices[-1], size), 1.0
+
+    def _pair(self, codes, weights):
+        """(heard, next), the share of each code, and what counts."""
+        indices = self._indices(codes)
+        return (indices[:-1], indices[1:]), self._share(codes[1:]), weights
+
+    def _crop(self, window, number):
+        codes, count, _ = window
+        number = tf.bitcast(number, tf.uint64)
+        wanted = self.length + 1
+        choices = tf.cast(tf.maximum(count - wanted, 0) + 1, tf.uint64)
+        start = tf.cast(number % choices, tf.int32)
+        crop = tf.pad(codes, [[0, wanted], [0, 0]])[start : start + wanted]
+        crop = tf.ensure_shape(crop, [wanted, codes.shape[1]])
+        real = tf.range(wanted) < count - start
+        crop = self._transpose(crop, real, number // choices)
+        return self._pair(crop, tf.cast(real[1:], tf.float32))
+
+    def _transpose(self, codes, real, number):
+        column, reach = self.codec.transposable(), self.settings.training.transpose
+        if column is None or not reach:
+            return codes
+        pitch = codes[:, column]
+        note = real & (pitch != BOUNDARY)
+        lowest = tf.reduce_min(tf.where(note, pitch, 127))
+        highest = tf.reduce_max(tf.where(note, pitch, 0))
+        shift = tf.cast(number % tf.constant(2 * reach + 1, tf.uint64), tf.int32) - reach
+        shift = tf.clip_by_value(shift, tf.minimum(-lowest, 0), tf.maximum(127 - highest, 0))
+        moved = tf.where(note, pitch + shift, pitch)
+        columns = tf.unstack(codes, axis=1)
+        columns[column] = moved
+        return tf.stack(columns, axis=1)
+
+    def _whole(self, codes, count, scored):
+        place = tf.range(1, self.settings.window.max_events)
+        counts = (place >= count - scored) & (place < count)
+        return self._pair(codes, tf.cast(counts, tf.float32))

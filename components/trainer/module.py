@@ -1,0 +1,58 @@
+"""TFX's door to the Trainer: `run_fn`, and nothing else.
+
+The vocabulary travels inside the Examples artifact, beside its splits, since
+TFX's Trainer and Tuner have no other input for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+VOCABULARY_FILE = "vocabulary.json"
+
+
+def vocabulary_path(train_files: list[str]) -> str:
+    """Where an Examples artifact keeps its vocabulary, from its train split's files."""
+    split_folder = os.path.dirname(train_files[0])
+    return os.path.join(os.path.dirname(split_folder), VOCABULARY_FILE)
+
+
+def run_fn(fn_args: Any) -> None:
+    """Trains on the windows of `fn_args` and exports the SavedModel.
+
+    Args:
+      fn_args: TFX's FnArgs; `custom_config["settings"]` is the JSON of
+        `TrainerSettings.to_dict()`.
+    """
+    import tensorflow as tf
+
+    from components.trainer.export import export
+    from components.trainer.inference import InferenceModel
+    from components.trainer.network import extract_weights
+    from components.trainer.settings import TrainerSettings
+    from components.trainer.training import fit
+    from music.vocabulary import Vocabulary
+
+    settings = TrainerSettings.from_dict(json.loads(fn_args.custom_config["settings"]))
+    with tf.io.gfile.GFile(vocabulary_path(fn_args.train_files)) as file:
+        vocabulary = Vocabulary.from_json(file.read())
+    fitted = fit(
+        settings, vocabulary, fn_args.train_files, fn_args.eval_files, fn_args.model_run_dir
+    )
+    model = InferenceModel(
+        extract_weights(fitted.network, settings.model),
+        settings.model,
+        settings.window,
+        vocabulary,
+    )
+    training = {
+        "preset": settings.preset,
+        "nats": fitted.nats,
+        "epoch": fitted.epoch,
+        "epochs": fitted.epochs,
+        "parameters": fitted.network.count_params(),
+        "tensorflow": tf.__version__,
+    }
+    export(model, training, fn_args.serving_model_dir)

@@ -1,0 +1,208 @@
+"""Fitting the network: the loss, the schedule, when to stop, and what is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from components.progress import report
+from components.trainer.data import WindowData
+from components.trainer.network import build_network
+from components.trainer.settings import ModelSettings, TrainerSettings, TrainingSettings
+from music.errors import SegueError
+from music.vocabulary import Vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A trained network and how it came about.
+
+    Attributes:
+      network: with the weights of its best epoch.
+      nats: held-out nats an event of that epoch.
+      epoch: which one, from 1.
+      epochs: how many were run.
+      seconds: of fitting.
+      curve: for each epoch, training loss and held-out nats.
+    """
+
+    network: keras.Model
+    nats: float
+    epoch: int
+    epochs: int
+    seconds: float
+    curve: tuple[tuple[float, float], ...]
+
+
+@keras.saving.register_keras_serializable("segue")
+class ShareAndNats(keras.losses.Loss):
+    """The network's own nats plus those for a code's share in its class.
+
+    The network returns nats already; `y_true` carries the share, which no weight
+    can change, so that the loss on the screen is that of the raw events. Averaged
+    over what the sample weights count.
+    """
+
+    def __init__(self, reduction="mean_with_sample_weight", name="nats", **kwargs):
+        super().__init__(reduction=reduction, name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        return y_true + y_pred
+
+
+def share_and_nats(y_true, y_pred):
+    """float32[N, T] nats of the raw events, as the metric takes them."""
+    return y_true + y_pred
+
+
+def fit(
+    settings: TrainerSettings,
+    vocabulary: Vocabulary,
+    train_files: Sequence[str],
+    eval_files: Sequence[str],
+    log_dir: str | None = None,
+) -> Fitted:
+    """Trains until the epochs, the patience or the minutes are used up.
+
+    Raises:
+      SegueError: a split without windows, or a loss that is no number.
+    """
+    keras.utils.set_random_seed(settings.training.seed)
+    data = WindowData(settings, vocabulary)
+    windows = data.count(train_files, "train")
+    held_out = data.count(eval_files, "eval")
+    steps = math.ceil(windows / settings.training.batch_size)
+    strategy = _strategy()
+    with strategy.scope():
+        network = build_network(settings.model, settings.window, vocabulary)
+        _compile(network, settings.model, settings.training, steps)
+    report(
+        "Trainer",
+        f"{windows:,} windows to learn from, {held_out:,} held out; "
+        f"{network.count_params():,} parameters; at most {settings.training.epochs} epochs",
+        windows=windows,
+        held_out=held_out,
+        parameters=network.count_params(),
+    )
+    teller = _Teller(settings.training)
+    stopper = keras.callbacks.EarlyStopping(
+        monitor="val_nats",
+        mode="min",
+        patience=settings.training.patience,
+        restore_best_weights=True,
+        start_from_epoch=0,
+    )
+    callbacks: list[keras.callbacks.Callback] = [teller, stopper]
+    if log_dir:
+        callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
+    network.fit(
+        data.train(train_files),
+        validation_data=data.evaluation(eval_files),
+        epochs=settings.training.epochs,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    if stopper.best_weights is not None:
+        # Keras restores them only when it stopped early.
+        network.set_weights(stopper.best_weights)
+    best = min(range(len(teller.curve)), key=lambda epoch: teller.curve[epoch][1])
+    return Fitted(
+        network=network,
+        nats=teller.curve[best][1],
+        epoch=best + 1,
+        epochs=len(teller.curve),
+        seconds=teller.seconds,
+        curve=tuple(teller.curve),
+    )
+
+
+def _strategy() -> tf.distribute.Strategy:
+    """All GPUs when there are several; otherwise whatever TensorFlow picks."""
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def _compile(
+    network: keras.Model, model: ModelSettings, training: TrainingSettings, steps: int
+) -> None:
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = training.learning_rate
+    if training.schedule == "cosine":
+        total = steps * training.epochs
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=training.learning_rate / 20,
+            decay_steps=max(1, total - total // 20),
+            alpha=0.01,
+            warmup_target=training.learning_rate,
+            warmup_steps=max(1, total // 20),
+        )
+    clip = training.clip_norm or None
+    if model.kind == "paper":
+        network.compile(
+            optimizer=keras.optimizers.Adam(rate, global_clipnorm=clip),
+            loss=keras.losses.CategoricalCrossentropy(),
+            weighted_metrics=[keras.metrics.CategoricalCrossentropy(name="nats")],
+            jit_compile=False,
+        )
+        return
+    network.compile(
+        optimizer=keras.optimizers.AdamW(
+            rate, weight_decay=training.weight_decay, global_clipnorm=clip
+        ),
+        loss=ShareAndNats(),
+        weighted_metrics=[keras.metrics.MeanMetricWrapper(share_and_nats, name="nats")],
+        jit_compile=False,
+    )
+
+
+class _Teller(keras.callbacks.Callback):
+    """Tells each epoch, watches the clock, and stops at a loss that is no number."""
+
+    def __init__(self, training: TrainingSettings):
+        super().__init__()
+        self.training = training
+        self.curve: list[tuple[float, float]] = []
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def on_train_begin(self, logs=None):
+        self._began = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        loss, nats = float(logs["nats"]), float(logs["val_nats"])
+        if not (math.isfinite(loss) and math.isfinite(nats)):
+            raise SegueError(
+                f"training broke down in epoch {epoch + 1}: the loss is {loss}; "
+                f"lower learning_rate ({self.training.learning_rate}) or clip_norm "
+                f"({self.training.clip_norm})"
+            )
+        self.curve.append((loss, nats))
+        self.seconds = time.monotonic() - self._began
+        best = min(nats for _, nats in self.curve)
+        left = self.seconds / len(self.curve) * (self.training.epochs - len(self.curve))
+        if self.training.max_minutes:
+            left = min(left, max(0.0, 60 * self.training.max_minutes - self.seconds))
+            if self.seconds >= 60 * self.training.max_minutes:
+                self.model.stop_training = True
+        report(
+            "Trainer",
+            f"epoch {epoch + 1} of {self.training.epochs}: loss {loss:.3f}, "
+            f"held-out {nats:.3f} nats an event (best {best:.3f}), "
+            f"at most {_clock(left)} left",
+            epoch=epoch + 1,
+            epochs=self.training.epochs,
+            loss=loss,
+            nats=nats,
+            best=best,
+            seconds_left=left,
+        )
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,169 @@
+"""The data set that is always there: music21's own corpus, as MIDI files.
+
+music21 ships scores of many composers in notation formats. Segue learns from
+MIDI, so a composer's scores are read, put on the grid, and written as `.mid`
+files that go the same way as anybody's. The composers and their rights are
+listed in music21's own documentation; the demo uses J. S. Bach's chorales.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import re
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from music.errors import SegueError
+from music.midi import write_midi
+from music.song import DEFAULT_VELOCITY, TICKS_PER_QUARTER, Song
+
+# A chorale: a work of Bach's with four parts. Others of his in the corpus
+# (preludes, inventions) are left to `export bach`.
+CHORALE_PARTS = 4
+
+
+def composers() -> list[str]:
+    """The composers that music21's corpus holds, as `export` takes them."""
+    from music21 import corpus
+
+    return sorted({Path(path).parent.name for path in corpus.getPaths()} - {""})
+
+
+def scores(composer: str) -> list[Path]:
+    """The corpus's scores of one composer, in the order of their names.
+
+    Raises:
+      SegueError: the corpus has none; the message lists some that it has.
+    """
+    from music21 import corpus
+
+    known = composers()
+    paths = [Path(p) for p in corpus.getComposer(composer)] if composer in known else []
+    if not paths:
+        raise SegueError(
+            f"music21's corpus has no composer {composer!r}; it has: {', '.join(known)}"
+        )
+    return sorted(paths, key=lambda path: _natural(path.name))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sort key under which bwv2 stands before bwv10."""
+    return [
+        (int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", name)
+    ]
+
+
+def export(
+    composer: str,
+    folder: Path,
+    limit: int | None = None,
+    parts: int | None = None,
+    on_song: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Writes a composer's scores as MIDI files; what is already there stays.
+
+    Args:
+      composer: as the corpus spells it, e.g. `bach`.
+      folder: where to; made when missing.
+      limit: at most this many songs.
+      parts: only scores with this many parts.
+      on_song: called with (done, of) as songs are finished.
+
+    Returns:
+      The files, in the order of the scores' names.
+
+    Raises:
+      SegueError: no such composer, nothing to write, or a folder that cannot be
+        written.
+    """
+    paths = scores(composer)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SegueError(f"cannot make the folder {folder}: {error.strerror}") from None
+    written: list[Path] = []
+    wanted = len(paths) if limit is None else min(limit, len(paths))
+    workers = min(os.cpu_count() or 1, 8)
+    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+        # A few scores ahead of what is needed keep all workers busy without
+        # reading a whole composer for a handful of songs.
+        for start in range(0, len(paths), 4 * workers):
+            batch = paths[start : start + 4 * workers]
+            jobs = [(path, folder / f"{_safe(path)}.mid", parts) for path in batch]
+            for target in pool.map(_export_one, *zip(*jobs, strict=True)):
+                if target is not None and len(written) < wanted:
+                    written.append(target)
+                    if on_song is not None:
+                        on_song(len(written), wanted)
+                elif target is not None:
+                    target.unlink()
+            if len(written) >= wanted:
+                break
+    if not written:
+        raise SegueError(f"none of {composer}'s {len(paths)} scores could be written as MIDI")
+    return written
+
+
+def _safe(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", path.stem)
+
+
+def _export_one(path: Path, target: Path, parts: int | None) -> Path | None:
+    """One score to one file; None when it has other parts or no notes."""
+    from music21 import converter
+
+    if target.exists():
+        return target
+    try:
+        score = converter.parse(path, forceSource=True)
+    except Exception:  # a score that music21 itself cannot read is no song
+        return None
+    voices = list(getattr(score, "parts", ()))
+    if not voices or (parts is not None and len(voices) != parts):
+        return None
+    song = _song(voices, title=target.stem)
+    if not len(song):
+        return None
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary.write_bytes(write_midi(song))
+    temporary.replace(target)
+    return target
+
+
+def _song(parts: Iterable, title: str) -> Song:
+    notes, time_signature, key, tempo = [], None, None, None
+    for number, part in enumerate(parts):
+        flat = part.stripTies().flatten()
+        for signature in flat.getElementsByClass("TimeSignature"):
+            time_signature = time_signature or signature.ratioString
+            break
+        for mark in flat.getElementsByClass("MetronomeMark"):
+            tempo = tempo or mark.getQuarterBPM()
+            break
+        for element in flat.notes:
+            if element.duration.isGrace or not hasattr(element, "pitches"):
+                continue
+            onset = _ticks(element.offset)
+            duration = max(1, _ticks(element.offset + element.quarterLength) - onset)
+            notes += [
+                (onset, duration, int(pitch.midi), DEFAULT_VELOCITY, number)
+                for pitch in element.pitches
+                if 0 <= pitch.midi <= 127
+            ]
+    if time_signature is not None and not re.fullmatch(r"\d{1,2}/(1|2|4|8|16|32)", time_signature):
+        time_signature = None
+    return Song(
+        np.array(notes, np.int32).reshape(-1, 5),
+        title=title,
+        tempo=tempo,
+        key=key,
+        time_signature=time_signature,
+    )
+
+
+def _ticks(quarters: float | Fraction) -> int:
+    return int(Fraction(quarters).limit_denominator(1000) * TICKS_PER_QUARTER + Fraction(1, 2))
