@@ -23,6 +23,17 @@ NEEDED_GB=5
 # Each of these would send bytecode, imports or installed files elsewhere.
 unset PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_USER
 
+# The environment to be made must not be made from itself: neither by name nor
+# by a pyenv shim that goes on to the next python3.10 of the PATH.
+outside_venv() {
+  local folder kept=''
+  local IFS=:
+  for folder in $PATH; do
+    if [ -n "$folder" ] && ! [ "$folder" -ef .venv/bin ]; then kept=$kept:$folder; fi
+  done
+  PATH=${kept#:}
+}
+
 say() { printf 'set-up: %s\n' "$*"; }
 complain() { printf 'set-up: %s\n' "$*" >&2; }
 
@@ -52,9 +63,11 @@ can_make_venv() { has uv || "$1" -c 'import ensurepip, venv' >/dev/null 2>&1 </d
 # Sets FOUND.
 find_python() {
   FOUND=
+  outside_venv
   local candidate without_venv=
   if [ -n "${PYTHON:-}" ]; then
-    if candidate=$(type -P "$PYTHON") && is_python_310 "$candidate" && can_make_venv "$candidate"; then
+    if candidate=$(type -P "$PYTHON") && ! [ "${candidate%/*}" -ef .venv/bin ] &&
+      is_python_310 "$candidate" && can_make_venv "$candidate"; then
       FOUND=$candidate
       return 0
     fi
@@ -62,8 +75,6 @@ find_python() {
   fi
   while IFS= read -r candidate; do
     [ -x "$candidate" ] || continue
-    # The environment to be made cannot be made from itself.
-    if [ "${candidate%/*}" -ef .venv/bin ]; then continue; fi
     is_python_310 "$candidate" || continue
     if can_make_venv "$candidate"; then
       FOUND=$candidate
