@@ -38,6 +38,6 @@ format: setup ## Lay out the code and mend what ruff can mend by itself
 bench: setup ## Measure every claim beside its peers
 	@$(PY) -m benchmarks
 
-clean: ## Remove what was built: caches, packages and .venv
-	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+clean: ## Remove caches and built packages; .venv and what you made stay
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

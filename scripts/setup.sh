@@ -110,11 +110,21 @@ print(digest.hexdigest())
 ' "$ROOT" setup.py pyproject.toml "$CONSTRAINTS" scripts/setup.sh 2>/dev/null </dev/null
 }
 
+missing_command() {
+  local name
+  for name in pip segue pytest ruff mypy; do
+    if [ ! -x ".venv/bin/$name" ]; then
+      echo ".venv/bin/$name"
+      break
+    fi
+  done
+}
+
 stamp() { cat "$STAMP" 2>/dev/null || true; }
 
 # Prints why set-up has work to do; nothing when it has none.
 what_is_stale() {
-  local now name
+  local now
   if [ ! -e .venv ]; then
     echo "there is no .venv"
   elif [ ! -e "$STAMP" ]; then
@@ -125,13 +135,8 @@ what_is_stale() {
     echo "the Python in .venv does not run"
   elif [ "$now" != "$(stamp)" ]; then
     echo "requirements, pins, Python or the checkout's place changed"
-  else
-    for name in pip segue pytest ruff mypy; do
-      if [ ! -x ".venv/bin/$name" ]; then
-        echo ".venv/bin/$name is missing"
-        break
-      fi
-    done
+  elif [ -n "$(missing_command)" ]; then
+    echo "$(missing_command) is missing"
   fi
 }
 
@@ -201,16 +206,22 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
   fi
 }
 
-# Scripts in .venv/bin begin with the path that .venv had when they were made.
-in_its_place() {
-  [ ! -e .venv/bin/pip ] || head -n 3 .venv/bin/pip | grep -qF "$ROOT/.venv/bin/"
+# Whether what stands in .venv can be brought up to date: a Python 3.10 with pip,
+# made at this place (scripts in .venv/bin name it), and, if it is ours, whole:
+# an installer that finds a package listed does not look for its files.
+can_be_updated() {
+  [ "$(stamp)" != unfinished ] &&
+    is_python_310 "$VENV_PYTHON" &&
+    [ -x .venv/bin/pip ] &&
+    head -n 3 .venv/bin/pip | grep -qF "$ROOT/.venv/bin/" &&
+    { [ ! -e "$STAMP" ] || [ -z "$(missing_command)" ]; }
 }
 
 set_aside() {
   local aside
   aside=.venv-$(date +%Y%m%d-%H%M%S)
   mv .venv "$aside"
-  say "the .venv that was here is not ours and holds no working Python 3.10; it is now $aside"
+  say "the .venv that was here is not ours and has no working Python 3.10 with pip; it is now $aside"
 }
 
 begin() {
@@ -246,9 +257,7 @@ set_up() {
     *) say "TFX is published for Linux on x86-64; on $(uname -sm) this may not install" ;;
   esac
 
-  # What runs and was completed once is brought up to date where it stands;
-  # anything else of ours is made anew.
-  if [ "$(stamp)" != unfinished ] && is_python_310 "$VENV_PYTHON" && in_its_place; then
+  if can_be_updated; then
     say "bringing .venv up to date (log: $LOG)"
     begin
   else

@@ -233,12 +233,14 @@ esac
         first = self.set_up(ready)
         assert first.returncode == 0, first.stderr
         assert "ready after" in first.stdout
-        began = time.monotonic()
-        second = self.set_up(ready)
-        took = time.monotonic() - began
-        assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+        took = []
+        for _ in range(3):  # the machine may be busy with something else once
+            began = time.monotonic()
+            again = self.set_up(ready)
+            took.append(time.monotonic() - began)
+            assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
         assert self.installs(ready) == 1
-        assert took < 1.0
+        assert min(took) < 0.5
         assert self.set_up(ready, "--check").returncode == 0
 
     def test_check_tells_that_nothing_is_there(self, ready: Machine):
@@ -272,6 +274,21 @@ esac
         assert "making .venv" in self.set_up(ready).stdout
         assert self.set_up(ready, "--check").returncode == 0
 
+    def test_an_environment_that_lost_a_command_is_made_anew(self, ready: Machine):
+        self.set_up(ready)
+        (ready.checkout / ".venv" / "bin" / "ruff").unlink()
+        assert ".venv/bin/ruff is missing" in self.set_up(ready, "--check").stdout
+        assert "making .venv" in self.set_up(ready).stdout
+        assert self.set_up(ready, "--check").returncode == 0
+
+    def test_an_environment_made_by_hand_is_built_on(self, ready: Machine):
+        self.set_up(ready)
+        (ready.checkout / ".venv" / ".segue-setup").unlink()
+        (ready.checkout / ".venv" / "theirs").touch()
+        assert "bringing .venv up to date" in self.set_up(ready).stdout
+        assert (ready.checkout / ".venv" / "theirs").exists()
+        assert self.set_up(ready, "--check").returncode == 0
+
     def test_a_checkout_that_moved_gets_a_new_environment(self, ready: Machine):
         self.set_up(ready)
         ready.checkout = ready.checkout.rename(ready.base / "moved")
@@ -298,7 +315,9 @@ esac
     @pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock")
     def test_two_at_once_install_once(self, ready: Machine):
         (ready.base / "tools" / "sleep").symlink_to(str(shutil.which("sleep")))
-        slow = self.FAKE.replace("echo x >>installs", "echo x >>installs; sleep 2")
+        slow = self.FAKE.replace(
+            "echo x >>installs", "echo x >>installs; until [ -e go ]; do sleep 0.1; done"
+        )
         ready.script(ready.base / "bin", "python3.10", slow)
         command = [str(BASH), str(ready.checkout / "scripts" / "setup.sh")]
         env = {
@@ -306,14 +325,22 @@ esac
             "PATH": os.pathsep.join(map(str, ready.path)),
             "REAL_PYTHON": sys.executable,
         }
-        both = [
-            subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)
-        ]
-        said = "".join(process.communicate(timeout=60)[0] for process in both)
-        assert [process.returncode for process in both] == [0, 0]
+
+        def start() -> subprocess.Popen[str]:
+            return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+
+        with start() as first:
+            deadline = time.monotonic() + 30
+            while not self.installs(ready) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            with start() as second:
+                assert second.stdout is not None
+                assert "another set-up is at work" in second.stdout.readline()
+                (ready.checkout / "go").touch()
+                assert "ready after" not in second.communicate(timeout=30)[0]
+            assert "ready after" in first.communicate(timeout=30)[0]
+        assert (first.returncode, second.returncode) == (0, 0)
         assert self.installs(ready) == 1
-        assert said.count("ready after") == 1
-        assert said.count("another set-up is at work") == 1
 
 
 class TestCiScript:
