@@ -1,0 +1,43 @@
+# Every command here first brings .venv up to date (nothing to do: 0.1 s).
+
+PY := .venv/bin/python
+CODE := $(wildcard music components pipeline serving client kubeflow benchmarks)
+
+# The `tfx` command calls pip and python by name.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Bytecode that is not kept costs 10 s at every start of TFX.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Make .venv with everything in it (the first time takes some minutes)
+	@bash scripts/setup.sh
+
+demo: setup ## Train on the built-in data set, serve, and compose songs to hear
+	@.venv/bin/segue demo
+
+test: setup ## Run the tests that do not take minutes
+	@$(PY) -m pytest -m "not slow"
+
+test-all: setup ## Run every test
+	@$(PY) -m pytest
+
+lint: setup ## Check style and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check . || { echo "'make format' mends the layout"; exit 1; }
+	@.venv/bin/mypy $(CODE)
+
+format: setup ## Lay out the code and mend what ruff can mend by itself
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench: setup ## Measure every claim beside its peers
+	@$(PY) -m benchmarks
+
+clean: ## Remove caches and built packages; .venv and what you made stay
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

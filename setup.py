@@ -1,0 +1,82 @@
+"""The `segue` package and its command.
+
+Requirements here are what Segue needs to run; the versions that are known to
+work together stand in constraints-py310.txt, which `make setup` installs under.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+
+TOP_LEVEL = ["music", "components", "pipeline", "serving", "client", "kubeflow"]
+
+# Files that code opens at run time, wherever in a package they lie.
+DATA = [
+    "**/*.yaml",
+    "**/*.yml",
+    "**/*.json",
+    "**/*.pbtxt",
+    "**/*.html",
+    "**/*.css",
+    "**/*.js",
+    "**/*.svg",
+    "**/*.mid",
+    "**/Dockerfile*",
+]
+
+setup(
+    name="segue",
+    version="0.1.0",
+    description="Learns a composer's MIDI catalogue and plays on: a TFX pipeline around an LSTM",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    author="The Segue authors",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.11",
+    # Saying that packages lie in this folder makes an editable install one .pth
+    # line instead of a list of today's packages, so a package added later is
+    # importable without another set-up.
+    package_dir={"": "."},
+    packages=find_packages(
+        include=[pattern for name in TOP_LEVEL for pattern in (name, f"{name}.*")]
+    ),
+    package_data={"": DATA},
+    install_requires=[
+        "tfx>=1.16",
+        "tensorflow>=2.16",
+        "tensorflow-serving-api>=2.16",
+        "apache-beam>=2.59",
+        "music21>=9.9",
+        "grpcio>=1.48",
+        "grpcio-health-checking>=1.48",
+        "grpcio-reflection>=1.48",
+        "click>=8.1",
+        "rich>=13",
+        "PyYAML>=6",
+        "numpy>=1.26",
+        "pyarrow>=10",
+    ],
+    extras_require={
+        "kubeflow": ["kfp>=2.5"],
+        "dev": [
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "hypothesis>=6.100",
+            "ruff>=0.9",
+            "mypy>=1.11",
+            "types-PyYAML",
+            "types-protobuf",
+        ],
+    },
+    entry_points={"console_scripts": ["segue = pipeline.cli:main"]},
+    classifiers=[
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Topic :: Multimedia :: Sound/Audio :: MIDI",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
