@@ -1,0 +1,1 @@
+"""ExampleValidator: a run stops when its windows are not what they must be."""

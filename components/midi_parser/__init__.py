@@ -1,0 +1,1 @@
+"""MidiParser: a folder of MIDI files becomes songs, and every file gets a verdict."""

@@ -1,0 +1,51 @@
+"""Songs as rows of a Parquet table, so that pandas reads them as well as Beam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from music.song import COLUMNS, Song
+
+SONG_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("title", pa.string()),
+        ("tempo", pa.float64()),
+        ("key", pa.string()),
+        ("time_signature", pa.string()),
+        ("percussion", pa.int32()),
+        *((column, pa.list_(pa.int32())) for column in COLUMNS),
+    ]
+)
+
+
+def song_to_row(song: Song) -> dict[str, Any]:
+    """A song as a row of `SONG_SCHEMA`."""
+    row: dict[str, Any] = {
+        "id": song.id,
+        "title": song.title,
+        "tempo": song.tempo,
+        "key": song.key,
+        "time_signature": song.time_signature,
+        "percussion": song.percussion,
+    }
+    for index, column in enumerate(COLUMNS):
+        row[column] = song.notes[:, index].tolist()
+    return row
+
+
+def row_to_song(row: dict[str, Any]) -> Song:
+    """What `song_to_row` made, back."""
+    notes = np.stack([np.asarray(row[column], np.int32) for column in COLUMNS], axis=1)
+    return Song(
+        notes,
+        id=row["id"],
+        title=row["title"],
+        tempo=row["tempo"],
+        key=row["key"],
+        time_signature=row["time_signature"],
+        percussion=row["percussion"],
+    )

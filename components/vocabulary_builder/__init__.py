@@ -1,0 +1,1 @@
+"""VocabularyBuilder: which codes the model will keep."""

@@ -1,0 +1,66 @@
+"""VocabularyBuilder's executor."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import apache_beam as beam
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+
+from components.progress import report
+from components.stages import ReadSongs
+from components.vocabulary_builder import spec
+from components.vocabulary_builder.stages import CountCodes
+from music.codec import Codec, build_codec
+from music.vocabulary import Vocabulary, build_vocabulary
+
+
+class Executor(BaseBeamExecutor):
+    """Counts the codes of `songs` into `vocabulary`."""
+
+    def Do(self, input_dict, output_dict, exec_properties: dict[str, Any]) -> None:
+        """Raises SegueError when no code is frequent enough."""
+        codec = build_codec(json.loads(exec_properties[spec.CODEC]))
+        songs = artifact_utils.get_single_uri(input_dict[spec.SONGS])
+        uri = artifact_utils.get_single_uri(output_dict[spec.VOCABULARY])
+        counted = os.path.join(uri, "counts.json")
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Songs" >> ReadSongs(songs)
+                | "CountCodes"
+                >> CountCodes(
+                    codec,
+                    float(exec_properties[spec.EVAL_SHARE]),
+                    exec_properties[spec.SALT],
+                )
+                | "Gather" >> beam.combiners.ToList()
+                | "ToJson" >> beam.Map(lambda pairs: json.dumps(sorted(pairs)))
+                | "Write" >> beam.io.WriteToText(counted, shard_name_template="")
+            )
+        pairs = json.loads(io_utils.read_string_file(counted))
+        counts: list[dict[int, int]] = [{} for _ in codec.fields]
+        for (field, code), count in pairs:
+            counts[field][code] = count
+        vocabulary = build_vocabulary(
+            codec,
+            counts,
+            int(exec_properties[spec.MIN_COUNT]),
+            bool(exec_properties[spec.CLOSED]),
+        )
+        path = os.path.join(uri, spec.VOCABULARY_FILE)
+        io_utils.write_string_file(path, vocabulary.to_json())
+        _tell(codec, vocabulary)
+
+
+def _tell(codec: Codec, vocabulary: Vocabulary) -> None:
+    pieces = []
+    for field in vocabulary.fields:
+        rare = sum(count for code, count in field.counts if code not in set(field.kept))
+        fate = "dropped" if vocabulary.closed else "moved to the nearest"
+        pieces.append(f"{len(field)} {field.name}" + (f" ({rare:,} {fate})" if rare else ""))
+    report("VocabularyBuilder", f"codec {codec.name}: " + ", ".join(pieces))

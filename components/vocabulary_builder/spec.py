@@ -1,0 +1,32 @@
+"""The contract of VocabularyBuilder."""
+
+from __future__ import annotations
+
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.artifacts import MusicVocabulary, Songs
+
+SONGS = "songs"
+VOCABULARY = "vocabulary"
+CODEC = "codec"
+MIN_COUNT = "min_count"
+CLOSED = "closed"
+EVAL_SHARE = "eval_share"
+SALT = "salt"
+CODE = "code"
+VOCABULARY_FILE = "vocabulary.json"
+
+
+class VocabularyBuilderSpec(ComponentSpec):
+    """Songs in, a vocabulary out; `codec` is JSON, `closed` 0 or 1."""
+
+    PARAMETERS = {
+        CODEC: ExecutionParameter(type=str),
+        MIN_COUNT: ExecutionParameter(type=int),
+        CLOSED: ExecutionParameter(type=int),
+        EVAL_SHARE: ExecutionParameter(type=float),
+        SALT: ExecutionParameter(type=str),
+        CODE: ExecutionParameter(type=str),
+    }
+    INPUTS = {SONGS: ChannelParameter(type=Songs)}
+    OUTPUTS = {VOCABULARY: ChannelParameter(type=MusicVocabulary)}

@@ -1,0 +1,47 @@
+"""The Beam stages of VocabularyBuilder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+import numpy as np
+
+from components.stages import SplitSongs
+from music.codec import Codec
+from music.song import Song
+from music.split import TRAIN
+
+
+def count_codes(song: Song, codec: Codec) -> Iterator[tuple[tuple[int, int], int]]:
+    """((field, code), how often) for every code of a song."""
+    events = codec.encode(song)
+    for field in range(events.shape[1]):
+        codes, counts = np.unique(events[:, field], return_counts=True)
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+            yield (field, code), count
+
+
+class CountCodes(beam.PTransform):
+    """PCollection[Song] -> ((field, code), count) over the training split.
+
+    Args:
+      codec: writes the songs.
+      share, salt: of the split.
+    """
+
+    def __init__(self, codec: Codec, share: float, salt: str):
+        super().__init__()
+        self.codec = codec
+        self.share = share
+        self.salt = salt
+
+    def expand(self, songs):
+        return (
+            songs
+            | "Split" >> SplitSongs(self.share, self.salt)
+            | "TrainOnly" >> beam.Filter(lambda pair: pair[0] == TRAIN)
+            | "Songs" >> beam.Values()
+            | "Count" >> beam.FlatMap(count_codes, self.codec)
+            | "Sum" >> beam.CombinePerKey(sum)
+        )

@@ -1,0 +1,1 @@
+"""WindowGenerator: songs become windows, and the n-gram scores the held-out ones."""

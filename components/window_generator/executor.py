@@ -1,0 +1,88 @@
+"""WindowGenerator's executor."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+
+from components.progress import report
+from components.stages import ReadSongs, SplitSongs
+from components.trainer.module import VOCABULARY_FILE
+from components.window_generator import spec
+from components.window_generator.stages import WriteWindows
+from music.errors import SegueError
+from music.split import SPLITS
+from music.vocabulary import Vocabulary
+from music.windows import WindowSpec
+
+
+class Executor(BaseBeamExecutor):
+    """Cuts `songs` into the splits of `examples`."""
+
+    def Do(self, input_dict, output_dict, exec_properties: dict[str, Any]) -> None:
+        """Raises SegueError when a split ends without a window."""
+        vocabulary_uri = artifact_utils.get_single_uri(input_dict[spec.VOCABULARY])
+        text = io_utils.read_string_file(os.path.join(vocabulary_uri, VOCABULARY_FILE))
+        vocabulary = Vocabulary.from_json(text)
+        window = WindowSpec(int(exec_properties[spec.LENGTH]), exec_properties[spec.FORM])
+        examples = artifact_utils.get_single_instance(output_dict[spec.EXAMPLES])
+        examples.splits = list(SPLITS)
+        examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+        examples_utils.set_file_format(examples, "tfrecords_gzip")
+        uris = {side: examples.path(split=side) for side in SPLITS}
+
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Songs" >> ReadSongs(artifact_utils.get_single_uri(input_dict[spec.SONGS]))
+                | "Split"
+                >> SplitSongs(
+                    float(exec_properties[spec.EVAL_SHARE]), exec_properties[spec.SALT]
+                )
+                | "Windows"
+                >> WriteWindows(
+                    vocabulary,
+                    window,
+                    int(exec_properties[spec.NGRAM_ORDER]),
+                    uris,
+                    int(exec_properties[spec.SHARDS]),
+                )
+            )
+        # Beside the splits, since the Trainer has no input for it.
+        io_utils.write_string_file(os.path.join(examples.uri, VOCABULARY_FILE), text)
+        _tell(_counters(pipeline.result), window)
+
+
+def _counters(result) -> dict[str, int]:
+    counters = result.metrics().query()["counters"]
+    totals: dict[str, int] = {}
+    for counter in counters:
+        if counter.key.metric.namespace == "segue":
+            name = counter.key.metric.name
+            totals[name] = totals.get(name, 0) + (counter.committed or counter.attempted or 0)
+    return totals
+
+
+def _tell(counters: dict[str, int], window: WindowSpec) -> None:
+    for side in SPLITS:
+        if not counters.get(f"windows_{side}"):
+            least = window.length + 1 if window.form == "last" else 2
+            raise SegueError(
+                f"the {side} split has no window: it takes a song with at least {least} events "
+                "there; give more songs, longer ones, or a smaller window length"
+            )
+    dropped = counters.get("dropped", 0)
+    line = "; ".join(
+        f"{side} {counters[f'windows_{side}']:,} windows, {counters[f'scored_{side}']:,} scored "
+        "events"
+        for side in SPLITS
+    )
+    if dropped:
+        line += f"; {dropped:,} of {counters['events']:,} events dropped as rare"
+    report("WindowGenerator", line, **counters)

@@ -1,0 +1,62 @@
+"""A folder of MIDI files: which ones count, and whether they have changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from music.errors import SegueError
+from music.midi import MAX_FILE_BYTES, MIDI_SUFFIXES
+
+
+def midi_files(folder: Path) -> list[Path]:
+    """The MIDI files of a folder and its subfolders, by name, in a fixed order.
+
+    Hidden files and folders are passed over, links to folders are not followed.
+
+    Raises:
+      SegueError: there is no such folder, or no MIDI file in it.
+    """
+    if not folder.exists():
+        raise SegueError(f"there is no folder {folder}; name one that holds .mid files")
+    if not folder.is_dir():
+        raise SegueError(f"{folder} is a file; name the folder that holds the .mid files")
+    found = sorted(_walk(folder), key=lambda path: path.relative_to(folder).as_posix())
+    if not found:
+        raise SegueError(
+            f"there is no MIDI file in {folder}; files must end in "
+            f"{' or '.join(MIDI_SUFFIXES)} (`segue corpus export bach --out DIR` makes some)"
+        )
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.lower().endswith(MIDI_SUFFIXES) and not name.startswith("."):
+                yield Path(parent, name)
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 (hex) over the names and contents of a folder's MIDI files.
+
+    A file that cannot be read, or is beyond what is read of a file, counts with
+    its size alone.
+
+    Raises:
+      SegueError: as `midi_files`.
+    """
+    digest = hashlib.sha256()
+    for path in midi_files(folder):
+        digest.update(path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape"))
+        try:
+            size = path.stat().st_size
+            digest.update(f"\0{size}\0".encode())
+            if size <= MAX_FILE_BYTES and path.is_file():
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError:
+            digest.update(b"\0unreadable\0")
+    return digest.hexdigest()
