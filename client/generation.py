@@ -412,7 +412,11 @@ class GenerationClient:
         return self.connection.call(signature, inputs, timeout, version=version)
 
     def _made(
-        self, signature: str, inputs: Mapping[str, Any], wanted: Sequence[int], timeout: float | None
+        self,
+        signature: str,
+        inputs: Mapping[str, Any],
+        wanted: Sequence[int],
+        timeout: float | None,
     ) -> list[Generated]:
         """Calls `generate` or `resume` and cuts each row to what it made."""
         facts = self.describe()

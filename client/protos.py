@@ -164,9 +164,11 @@ def _build() -> dict[str, Any]:
                     _add_field(message, name, number, kind)
         pool.AddSerializedFile(file.SerializeToString())
     # Protobuf 4.22 brought GetMessageClass; GetPrototype left with protobuf 5.
+    # No one version has both, so neither is named where a type checker looks.
     get_class = getattr(message_factory, "GetMessageClass", None)
     if get_class is None:
-        get_class = message_factory.MessageFactory(pool).GetPrototype
+        factory: Any = message_factory.MessageFactory(pool)
+        get_class = factory.GetPrototype
     return {name: get_class(pool.FindMessageTypeByName(name)) for name in names}
 
 

@@ -158,7 +158,9 @@ def choose_prime(request: GenerateRequest, facts: ModelFacts) -> Prime:
     if request.prime is not None:
         prime = prime_from_file(request.prime, facts.codec, request.prime_length)
     elif request.data is not None:
-        length = request.prime_length or max(limits.window, limits.min_prime)
+        length = request.prime_length
+        if length is None:
+            length = max(limits.window, limits.min_prime)
         prime = random_section(request.data, facts.codec, length, request.sampling.seed)
     elif request.prime_length is not None:
         raise SegueError("--prime-length needs a song: give one with --prime or --data")
@@ -210,9 +212,10 @@ def _generate(
         parts.append(part)
         if on_progress is not None:
             on_progress(sum(map(len, parts)), request.steps)
-    events = np.concatenate([part.events for part in parts])
-    log_prob = np.concatenate([part.log_prob for part in parts])
-    return Generated(events, log_prob, parts[-1].state), seconds
+    # The empty prime pieces stand for a song that ended before it began.
+    events = np.concatenate([prime.events[:0], *(part.events for part in parts)])
+    log_prob = np.concatenate([np.zeros(0, np.float32), *(part.log_prob for part in parts)])
+    return Generated(events, log_prob, parts[-1].state if parts else None), seconds
 
 
 def _calls(

@@ -24,7 +24,7 @@ from client import protos
 MAX_ELEMENTS = 1 << 27
 
 # (TensorFlow's dtype number, numpy's little-endian type, typed field)
-_NUMBERS = {
+_NUMBERS: dict[int, tuple[np.dtype[Any], str]] = {
     protos.DT_INT32: (np.dtype("<i4"), "int_val"),
     protos.DT_INT64: (np.dtype("<i8"), "int64_val"),
     protos.DT_FLOAT: (np.dtype("<f4"), "float_val"),
