@@ -206,8 +206,14 @@ class ToyServer:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self.server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(self, self.server)
+        predictions = prediction_service_pb2_grpc.PredictionServiceServicer()
+        predictions.Predict = self.predict
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            predictions, self.server
+        )
+        models = model_service_pb2_grpc.ModelServiceServicer()
+        models.GetModelStatus = self.get_model_status
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, self.server)
         self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
         self.target = f"127.0.0.1:{self.port}"
         self.server.start()
@@ -215,7 +221,7 @@ class ToyServer:
     def stop(self):
         self.server.stop(0).wait()
 
-    def Predict(self, request, context):  # noqa: N802
+    def predict(self, request, context):
         import tensorflow as tf
 
         try:
@@ -240,7 +246,7 @@ class ToyServer:
         except Refusal as refusal:
             context.abort(refusal.code, refusal.details)
 
-    def GetModelStatus(self, request, context):  # noqa: N802
+    def get_model_status(self, request, context):
         from tensorflow_serving.apis import get_model_status_pb2
 
         response = get_model_status_pb2.GetModelStatusResponse()
