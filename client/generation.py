@@ -422,8 +422,11 @@ class GenerationClient:
         facts = self.describe()
         answer = self._call(signature, inputs, timeout)
         count, longest, width = len(wanted), max(wanted), len(facts.codec.fields)
-        events = self._output(answer, signature, "events", np.int32, (count, longest, width))
-        log_prob = self._output(answer, signature, "log_prob", np.float32, (count, longest))
+        # A server that batches runs other clients' songs with ours, and answers
+        # everyone with as many steps as the longest of them all.
+        ran = self._steps_run(answer, longest)
+        events = self._output(answer, signature, "events", np.int32, (count, ran, width))
+        log_prob = self._output(answer, signature, "log_prob", np.float32, (count, ran))
         states: Sequence[np.ndarray | None] = [None] * count
         if facts.lacks("resume") is None or facts.lacks("step") is None:
             states = list(
@@ -442,6 +445,10 @@ class GenerationClient:
                 )
             )
         return rows
+
+    def _steps_run(self, answer: Answer, least: int) -> int:
+        events = answer.outputs.get("events")
+        return least if events is None or events.ndim != 3 else max(events.shape[1], least)
 
     def _one_event(self, facts: ModelFacts, signature: str, answer: Answer) -> Generated:
         width = len(facts.codec.fields)
@@ -502,10 +509,14 @@ def _read_facts(connection: Connection, keys: list[str], answer: Answer) -> Mode
     for name in names:
         if not (_is_whole(numbers_of.get(name)) and numbers_of[name] >= 1):
             raise wrong(f"the limit {name} = {numbers_of.get(name)}")
+    try:
+        codec = build_codec(facts["codec"])
+    except TypeError as error:  # A name that is a list, say.
+        raise wrong(f"the codec {facts['codec']}") from error
     return ModelFacts(
         model=connection.model,
         version=answer.version,
-        codec=build_codec(facts["codec"]),
+        codec=codec,
         vocabulary=facts["vocabulary"],
         training=facts["training"],
         limits=Limits(**{name: numbers_of[name] for name in names}),
