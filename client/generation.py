@@ -429,9 +429,7 @@ class GenerationClient:
         log_prob = self._output(answer, signature, "log_prob", np.float32, (count, ran))
         states: Sequence[np.ndarray | None] = [None] * count
         if facts.lacks("resume") is None or facts.lacks("step") is None:
-            states = list(
-                self._output(answer, signature, "state", np.float32, (count, STATE_SIZE))
-            )
+            states = list(self._output(answer, signature, "state", np.float32, (count, STATE_SIZE)))
         rows = []
         for index, n in enumerate(wanted):
             # Rows are filled with -1 past their end.

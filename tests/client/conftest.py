@@ -264,9 +264,7 @@ class ToyServer:
         version = max(self.versions) if asked is None else asked
         if spec.name != self.name or version not in self.versions:
             wish = f"Latest({spec.name})" if asked is None else f"Specific({spec.name}, {asked})"
-            raise Refusal(
-                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wish}"
-            )
+            raise Refusal(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wish}")
         return version, self.versions[version]
 
     def _check(self, signature, inputs):

@@ -301,9 +301,7 @@ def test_threads_may_share_a_connection(toy):
         Connection(toy.target) as connection,
         concurrent.futures.ThreadPoolExecutor(8) as pool,
     ):
-        answers = list(
-            pool.map(lambda _: connection.call("describe", KEYS).version, range(32))
-        )
+        answers = list(pool.map(lambda _: connection.call("describe", KEYS).version, range(32)))
     assert answers == [3] * 32
 
 

@@ -66,9 +66,7 @@ def test_a_request_is_the_same_bytes_on_both_sides(theirs):
     fill_request(ours)
     other = theirs["tensorflow.serving.PredictRequest"]()
     fill_request(other)
-    assert ours.SerializeToString(deterministic=True) == other.SerializeToString(
-        deterministic=True
-    )
+    assert ours.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)
     assert other.FromString(ours.SerializeToString()) == other
     assert protos.PredictRequest.FromString(other.SerializeToString()) == ours
 
