@@ -1,0 +1,212 @@
+"""Where a new song begins: the events that a model is primed with.
+
+A model plays on from what it has heard. That may be a file of the user's, a
+random section of a catalogue (as in the paper), or nothing at all: for codecs
+with a boundary event, a song's opening alone.
+
+Random sections are drawn by hashes of what the files hold, never by their
+order or their names: the same catalogue gives the same section on every
+machine, and files that are added or renamed disturb as little as can be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from music.codec import Codec
+from music.errors import MidiError, SegueError
+from music.midi import MAX_FILE_BYTES, MIDI_SUFFIXES, read_midi
+from music.song import Song
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prime:
+    """Events to go on from, and where they come from.
+
+    Attributes:
+      events: int32[T, F] codes.
+      kind: `file`, `section` or `nothing`.
+      song: the song they are of; None for `nothing`.
+      path: its file; None for `nothing`.
+      offset: the index in the song of the first event.
+      skipped: files that were passed over on the way, by reason.
+    """
+
+    events: np.ndarray
+    kind: str
+    song: Song | None = None
+    path: Path | None = None
+    offset: int = 0
+    skipped: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Where the prime comes from, as JSON types."""
+        return {
+            "kind": self.kind,
+            "path": None if self.path is None else str(self.path),
+            "id": None if self.song is None else self.song.id,
+            "title": None if self.song is None else self.song.title,
+            "offset": self.offset,
+            "length": len(self),
+            "skipped": dict(self.skipped),
+        }
+
+
+def prime_from_file(path: Path | str, codec: Codec, length: int | None = None) -> Prime:
+    """A song's beginning, or the whole of it without the end.
+
+    Args:
+      path: a MIDI file.
+      codec: the model's.
+      length: how many events from the beginning; None is all of them.
+
+    Returns:
+      The events without a closing boundary, so that the model plays on.
+
+    Raises:
+      SegueError: no such file, one that is no MIDI file or has no notes, or one
+        with fewer than `length` events.
+    """
+    path = Path(path)
+    _check_length(length)
+    song = _read(path)
+    events = codec.continuation_of(codec.encode(song))
+    if length is not None and len(events) < length:
+        raise SegueError(
+            f"{path} has {len(events):,} events, fewer than --prime-length {length:,}; "
+            "ask for less, or choose a longer song"
+        )
+    return Prime(events[:length], "file", song, path)
+
+
+def random_section(
+    source: Path | str | Iterable[Path | str], codec: Codec, length: int, seed: int = 0
+) -> Prime:
+    """A random piece of a random song, as the paper begins.
+
+    Songs are ranked by a hash of the seed and the file's bytes, and the first
+    that can be read and is long enough is taken; a hash of the same chooses the
+    offset. Files with the same bytes count once.
+
+    Args:
+      source: a folder, searched through all its levels for .mid and .midi
+        files, or the files themselves.
+      codec: the model's.
+      length: how many events.
+      seed: another seed draws another section.
+
+    Raises:
+      SegueError: there is no such folder, or no file in it will do.
+    """
+    _check_length(length)
+    files, name = _list_files(source)
+    ranked: dict[str, tuple[Path, bytes]] = {}
+    skipped: Counter[str] = Counter()
+    for path in files:
+        try:
+            # One byte more than is ever read tells "too large" from "fits".
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except OSError:
+            skipped["unreadable"] += 1
+            continue
+        ranked.setdefault(_draw(seed, data, "song"), (path, data))
+    for _, (path, data) in sorted(ranked.items()):
+        try:
+            song = read_midi(data, path.stem)
+        except MidiError as error:
+            skipped[error.reason] += 1
+            continue
+        events = codec.continuation_of(codec.encode(song))
+        if len(events) < length:
+            skipped["too-short"] += 1
+            continue
+        offset = int(_draw(seed, data, "offset"), 16) % (len(events) - length + 1)
+        section = events[offset : offset + length]
+        return Prime(section, "section", song, path, offset, dict(skipped))
+    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
+    raise SegueError(
+        f"no song in {name} has a section of {length:,} events: of {len(files):,} MIDI files, "
+        f"{counts}; add longer songs, or ask for fewer events with --prime-length"
+    )
+
+
+def prime_from_nothing(codec: Codec) -> Prime:
+    """A song's opening boundary alone, int32[1, F].
+
+    Raises:
+      SegueError: the codec has no boundary, so a song has no beginning.
+    """
+    if codec.boundary is None:
+        raise SegueError(
+            f"a model of codec {codec.name!r} cannot begin from nothing; give it a song with "
+            "--prime FILE.mid, or a folder of songs with --data DIR"
+        )
+    field, code = codec.boundary
+    event = np.zeros((1, len(codec.fields)), np.int32)
+    event[0, field] = code
+    return Prime(event, "nothing")
+
+
+def _read(path: Path) -> Song:
+    try:
+        if path.is_dir():
+            raise SegueError(
+                f"{path} is a folder, not a MIDI file; name one file with --prime, "
+                "or give the folder as --data"
+            )
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise SegueError(f"{path} does not exist; name a MIDI file with --prime") from None
+    except OSError as error:
+        raise SegueError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        return read_midi(data, path.stem)
+    except MidiError as error:
+        raise SegueError(f"{path} cannot be a prime: {error.detail} ({error.reason})") from error
+
+
+def _list_files(source: Path | str | Iterable[Path | str]) -> tuple[list[Path], str]:
+    """The files of a folder or a list, and what to call them together."""
+    if not isinstance(source, (str, Path)):
+        files = [Path(path) for path in source]
+        if not files:
+            raise SegueError("no songs were given to take a section from")
+        return files, f"the {len(files):,} given"
+    folder = Path(source)
+    if folder.is_file():
+        return [folder], str(folder)
+    if not folder.is_dir():
+        raise SegueError(f"{folder} does not exist; name a folder of MIDI files with --data")
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in MIDI_SUFFIXES and path.is_file()
+    )
+    if not files:
+        raise SegueError(
+            f"{folder} holds no {' or '.join(MIDI_SUFFIXES)} files; name a folder that does "
+            "with --data"
+        )
+    return files, str(folder)
+
+
+def _draw(seed: int, data: bytes, purpose: str) -> str:
+    """64 hex digits that depend on the seed, a file's bytes and the purpose."""
+    digest = hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(f"{seed} {purpose} {digest}".encode()).hexdigest()
+
+
+def _check_length(length: int | None) -> None:
+    if length is not None and length < 1:
+        raise SegueError(f"prime length {length} is outside 1 or greater")

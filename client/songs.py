@@ -1,0 +1,316 @@
+"""A new song from a served model, from the wish to the MIDI file.
+
+This is the work behind `segue generate`, for any caller: choose a prime, ask the
+model for events, turn them into a song, and put it where it was asked for. The
+file appears whole or not at all, and the same request to the same model gives
+the same bytes: nothing in it tells the time or the place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from client.connection import DEFAULT_MODEL, DEFAULT_TARGET, DEFAULT_TIMEOUT, Connection
+from client.generation import Generated, GenerationClient, ModelFacts, Sampling
+from client.priming import Prime, prime_from_file, prime_from_nothing, random_section
+from music.codec import Codec
+from music.errors import SegueError
+from music.midi import write_midi
+from music.song import Song
+
+MODES = ("call", "stream", "paper-loop")
+DEFAULT_STEPS = 250
+
+# Called with (events made, events asked) as the song grows.
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateRequest:
+    """A wish for one song.
+
+    Attributes:
+      out: where the MIDI file goes; its folder is made when it is missing.
+      prime: a MIDI file to go on from.
+      data: a folder of MIDI files to take a random section from. Without
+        `prime` and `data` the song begins from nothing.
+      prime_length: events of the prime; None is the whole file, or one window
+        of a random section.
+      steps: events to make.
+      sampling: how they are drawn; its seed also draws the section.
+      mode: `call` (one call), `stream` (in chunks; the same song, and progress
+        while it grows) or `paper-loop` (one call a note).
+      target, model, version, timeout: as `Connection` takes them.
+    """
+
+    out: Path
+    prime: Path | None = None
+    data: Path | None = None
+    prime_length: int | None = None
+    steps: int = DEFAULT_STEPS
+    sampling: Sampling = dataclasses.field(default_factory=Sampling)
+    mode: str = "call"
+    target: str = DEFAULT_TARGET
+    model: str = DEFAULT_MODEL
+    version: int | None = None
+    timeout: float = DEFAULT_TIMEOUT
+
+
+@dataclasses.dataclass(frozen=True)
+class SongReport:
+    """What became of a request.
+
+    Attributes:
+      model, version, target: who made the song.
+      codec: the model's, as `music.codec.build_codec` takes it.
+      mode: as in the request.
+      prime: where it began: kind, path, id, title, offset, length, skipped.
+      steps_asked, steps_made: events; fewer are made where the model ended.
+      notes: notes in the file.
+      sampling: temperature, top_k, top_p, seed, may_end.
+      seconds: what the generation calls took, and nothing else.
+      events_per_second: events made in that time.
+      log_prob: the mean of the model's log probabilities, nats an event.
+      out: the file.
+    """
+
+    model: str
+    version: int | None
+    target: str
+    codec: dict[str, Any]
+    mode: str
+    prime: dict[str, Any]
+    steps_asked: int
+    steps_made: int
+    notes: int
+    sampling: dict[str, Any]
+    seconds: float
+    events_per_second: float
+    log_prob: float
+    out: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON types."""
+        return dataclasses.asdict(self)
+
+
+def generate_song(request: GenerateRequest, on_progress: Progress | None = None) -> SongReport:
+    """Makes one song and writes it to `request.out`.
+
+    Raises:
+      SegueError: the request cannot be met; no file is written then.
+    """
+    if request.mode not in MODES:
+        raise SegueError(f"mode {request.mode!r} does not exist; choose one of: {', '.join(MODES)}")
+    if request.prime is not None and request.data is not None:
+        raise SegueError("both --prime and --data were given; choose one")
+    if request.steps < 1:
+        raise SegueError(f"steps {request.steps} makes no song; ask for 1 or more")
+    out = Path(request.out)
+    check_writable(out)
+    with Connection(request.target, request.model, request.version, request.timeout) as connection:
+        client = GenerationClient(connection)
+        facts = client.describe()
+        prime = choose_prime(request, facts)
+        generated, seconds = _generate(client, prime, request, on_progress)
+    song = song_of(facts.codec, generated.events, prime.song)
+    if not len(song):
+        raise SegueError(
+            f"model {facts.model!r} ended the song before its first note; "
+            "choose another --seed, or keep it from ending"
+        )
+    remark = _remark(facts, request, prime, len(generated))
+    write_atomically(out, write_midi(song, remark))
+    return SongReport(
+        model=facts.model,
+        version=facts.version,
+        target=request.target,
+        codec=facts.codec.config(),
+        mode=request.mode,
+        prime=prime.as_dict(),
+        steps_asked=request.steps,
+        steps_made=len(generated),
+        notes=len(song),
+        sampling=request.sampling.as_dict(),
+        seconds=seconds,
+        events_per_second=len(generated) / seconds,
+        log_prob=float(generated.log_prob.astype(np.float64).mean()),
+        out=str(out),
+    )
+
+
+def choose_prime(request: GenerateRequest, facts: ModelFacts) -> Prime:
+    """The prime that a request asks for, in the model's codec.
+
+    Raises:
+      SegueError: there is none, or it is too short for the model.
+    """
+    limits = facts.limits
+    if request.prime is not None:
+        prime = prime_from_file(request.prime, facts.codec, request.prime_length)
+    elif request.data is not None:
+        length = request.prime_length
+        if length is None:
+            length = max(limits.window, limits.min_prime)
+        prime = random_section(request.data, facts.codec, length, request.sampling.seed)
+    elif request.prime_length is not None:
+        raise SegueError("--prime-length needs a song: give one with --prime or --data")
+    else:
+        prime = prime_from_nothing(facts.codec)
+    if len(prime) < limits.min_prime:
+        what = f"{request.prime} gives" if request.prime is not None else "the prime has"
+        raise SegueError(
+            f"{what} {len(prime):,} events; model {facts.model!r} needs at least "
+            f"{limits.min_prime:,} to begin: choose a longer song or a greater --prime-length"
+        )
+    return prime
+
+
+def song_of(codec: Codec, events: np.ndarray, like: Song | None = None) -> Song:
+    """The song that generated events spell, from its first note on.
+
+    Args:
+      codec: the model's.
+      events: int32[S, F].
+      like: the song whose tempo and time signature it keeps.
+    """
+    events = np.array(events, np.int32)
+    if len(events) and codec.fields[0].name == "step":
+        # The wait since the prime's last note: silence, now that it is gone.
+        events[0, 0] = 0
+    song = codec.decode(events)
+    if like is None:
+        return song
+    return dataclasses.replace(song, tempo=like.tempo, time_signature=like.time_signature)
+
+
+def _generate(
+    client: GenerationClient,
+    prime: Prime,
+    request: GenerateRequest,
+    on_progress: Progress | None,
+) -> tuple[Generated, float]:
+    """The events, and the seconds that the calls took (the listeners' excluded)."""
+    parts: list[Generated] = []
+    seconds = 0.0
+    calls = _calls(client, prime.events, request)
+    while True:
+        begun = time.perf_counter()
+        part = next(calls, None)
+        seconds += time.perf_counter() - begun
+        if part is None:
+            break
+        parts.append(part)
+        if on_progress is not None:
+            on_progress(sum(map(len, parts)), request.steps)
+    # The empty prime pieces stand for a song that ended before it began.
+    events = np.concatenate([prime.events[:0], *(part.events for part in parts)])
+    log_prob = np.concatenate([np.zeros(0, np.float32), *(part.log_prob for part in parts)])
+    return Generated(events, log_prob, parts[-1].state if parts else None), seconds
+
+
+def _calls(
+    client: GenerationClient, prime: np.ndarray, request: GenerateRequest
+) -> Iterator[Generated]:
+    if request.mode == "call":
+        # A generator, so that the call is made when the clock runs.
+        return (client.generate([prime], n, request.sampling)[0] for n in (request.steps,))
+    if request.mode == "stream":
+        return client.stream(prime, request.steps, request.sampling)
+    return client.paper_loop(prime, request.steps, request.sampling)
+
+
+def _remark(facts: ModelFacts, request: GenerateRequest, prime: Prime, made: int) -> str:
+    """The file's text event. No path and no date: the same song, the same bytes."""
+    version = "" if facts.version is None else f" version {facts.version}"
+    settings = request.sampling.as_dict()
+    seed = settings.pop("seed")
+    begun = "nothing"
+    if prime.song is not None:
+        begun = f"{len(prime)} events at {prime.offset} of {prime.song.id[:12]}"
+    # Chunks give the same song as one call; the paper's loop may not.
+    loop = ["paper loop"] if request.mode == "paper-loop" else []
+    parts = [
+        f"made by Segue: model {facts.model}{version}",
+        f"seed {seed}",
+        f"{made} of {request.steps} events",
+        *(f"{name} {_plain(value)}" for name, value in settings.items()),
+        f"from {begun}",
+        *loop,
+    ]
+    return "; ".join(parts)
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+
+
+def check_writable(out: Path) -> None:
+    """Finds out before any work whether a file can be put at `out`.
+
+    Raises:
+      SegueError: `out` is a folder, or its folder cannot be made or written to.
+    """
+    try:
+        if out.is_dir():
+            raise SegueError(f"{out} is a folder; name a file in it, as in {out / 'song.mid'}")
+        nearest = next(folder for folder in _folders_of(out) if folder.exists())
+    except OSError as error:
+        raise SegueError(_unwritable(out, error)) from error
+    if not nearest.is_dir():
+        raise SegueError(f"{out} cannot be written: {nearest} is a file, not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise SegueError(f"{out} cannot be written: {nearest} is not writable for this user")
+
+
+def _folders_of(out: Path) -> Iterable[Path]:
+    return out.absolute().parents
+
+
+def _unwritable(out: Path, error: OSError) -> str:
+    return f"{out} cannot be written: {error.strerror or error}; choose another --out"
+
+
+def write_atomically(out: Path, data: bytes) -> None:
+    """Puts a whole file at `out`, or leaves what was there.
+
+    The bytes go to a name beside it, onto the disk, and only then to their
+    place. Its folder is made when it is missing.
+
+    Raises:
+      SegueError: the system refuses.
+    """
+    beside = out.with_name(f".{out.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Opened here rather than by tempfile, whose files only their owner reads.
+        with open(beside, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, out)
+        _sync_folder(out.parent)
+    except OSError as error:
+        raise SegueError(_unwritable(out, error)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename last through a power cut, where folders can be synced."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,187 @@
+"""Where primes come from, and what is said where none does."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from client.priming import prime_from_file, prime_from_nothing, random_section
+from music.codec import ChordsCodec, NotesCodec
+from music.errors import SegueError
+from music.midi import read_midi
+
+NOTES, CHORDS = NotesCodec(), ChordsCodec()
+
+
+def error_of(call):
+    with pytest.raises(SegueError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# a file
+
+
+def test_a_file_is_taken_whole_and_left_open_at_its_end(write_song):
+    path = write_song(count=20)
+    prime = prime_from_file(path, NOTES)
+    song = read_midi(path.read_bytes())
+    assert np.array_equal(prime.events, NOTES.encode(song)[:-1])
+    assert prime.events[0, 1] == 128 and prime.events[-1, 1] < 128
+    assert prime.song == read_midi(path.read_bytes(), "song")
+    assert (prime.kind, prime.path, prime.offset, len(prime)) == ("file", path, 0, 21)
+
+
+def test_a_length_takes_the_beginning(write_song):
+    path = write_song(count=20)
+    whole = prime_from_file(path, NOTES)
+    assert np.array_equal(prime_from_file(path, NOTES, 5).events, whole.events[:5])
+    assert len(prime_from_file(str(path), CHORDS, 20)) == 20
+
+
+def test_a_file_shorter_than_the_length_is_told_with_both(write_song):
+    path = write_song(count=20)
+    line = error_of(lambda: prime_from_file(path, NOTES, 22))
+    assert line.startswith(f"{path} has 21 events, fewer than --prime-length 22")
+
+
+@pytest.mark.parametrize("length", [0, -3])
+def test_a_length_that_is_none_is_told(write_song, length):
+    assert f"prime length {length} is outside" in error_of(
+        lambda: prime_from_file(write_song(), NOTES, length)
+    )
+
+
+def test_a_missing_file_is_told(tmp_path):
+    line = error_of(lambda: prime_from_file(tmp_path / "no.mid", NOTES))
+    assert line == f"{tmp_path}/no.mid does not exist; name a MIDI file with --prime"
+
+
+def test_a_folder_in_place_of_a_file_is_told(tmp_path):
+    line = error_of(lambda: prime_from_file(tmp_path, NOTES))
+    assert f"{tmp_path} is a folder, not a MIDI file" in line and "--data" in line
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "does not begin with a MIDI header (not-midi)"),
+        (b"<html>", "does not begin with a MIDI header (not-midi)"),
+        (b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x01\xe0MTrx\x00\x00\x00\x03abc", "(damaged)"),
+        (b"MThd\x00\x00\x00\x06\x00\x01\x00\x00\x01\xe0", "there are no notes (no-notes)"),
+    ],
+)
+def test_a_file_that_is_no_song_is_told(tmp_path, data, words):
+    path = tmp_path / "bad.mid"
+    path.write_bytes(data)
+    line = error_of(lambda: prime_from_file(path, NOTES))
+    assert line.startswith(f"{path} cannot be a prime: ") and words in line
+
+
+def test_a_path_that_cannot_be_opened_is_told(write_song):
+    inside_a_file = write_song() / "x.mid"
+    assert "cannot be read: Not a directory" in error_of(
+        lambda: prime_from_file(inside_a_file, NOTES)
+    )
+
+
+# a section
+
+
+@pytest.fixture
+def catalogue(tmp_path, write_song):
+    folder = tmp_path / "catalogue"
+    for index in range(6):
+        write_song(f"deep/{index}.mid", 30 + index, start=40 + 3 * index, folder=folder)
+    (folder / "notes.txt").write_text("no song")
+    return folder
+
+
+def test_a_section_is_a_piece_of_one_song(catalogue):
+    for seed in range(20):
+        prime = random_section(catalogue, NOTES, 12, seed)
+        events = NOTES.encode(read_midi(prime.path.read_bytes()))
+        assert np.array_equal(prime.events, events[prime.offset : prime.offset + 12])
+        assert prime.offset + 12 < len(events), "the closing boundary is left out"
+
+
+def test_seeds_reach_every_song_and_many_offsets(catalogue):
+    drawn = [random_section(catalogue, NOTES, 12, seed) for seed in range(80)]
+    assert len({prime.path for prime in drawn}) == 6
+    assert len({prime.offset for prime in drawn}) > 12
+
+
+def test_the_same_seed_draws_the_same_section(catalogue):
+    first, second = (random_section(catalogue, NOTES, 12, 7) for _ in range(2))
+    assert np.array_equal(first.events, second.events)
+    assert first.as_dict() == second.as_dict()
+
+
+def test_names_folders_and_order_do_not_matter(catalogue, tmp_path):
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for index, path in enumerate(sorted(catalogue.rglob("*.mid"), reverse=True)):
+        shutil.copy(path, moved / f"{index}-renamed.MIDI")
+    files = sorted(moved.iterdir())
+    for seed in range(8):
+        here = random_section(catalogue, NOTES, 12, seed)
+        there = random_section(moved, NOTES, 12, seed)
+        listed = random_section([str(path) for path in reversed(files)], NOTES, 12, seed)
+        assert (here.song.id, here.offset) == (there.song.id, there.offset)
+        assert (here.song.id, here.offset) == (listed.song.id, listed.offset)
+
+
+def test_a_section_may_be_a_whole_song(write_song):
+    path = write_song(count=20)
+    assert random_section([path], NOTES, 21).offset == 0
+
+
+def test_a_single_file_is_a_catalogue_of_one(write_song):
+    path = write_song(count=20)
+    assert random_section(path, CHORDS, 5).path == path
+
+
+def test_files_that_will_not_do_are_passed_over_and_counted(catalogue, write_song):
+    for index in range(40):
+        (catalogue / f"bad{index}.mid").write_bytes(b"bad %d" % index)
+        write_song(f"short{index}.mid", 3, start=20 + index, folder=catalogue)
+    drawn = [random_section(catalogue, NOTES, 12, seed) for seed in range(5)]
+    skipped = [prime.skipped for prime in drawn]
+    assert sum(counts.get("not-midi", 0) for counts in skipped) > 0
+    assert sum(counts.get("too-short", 0) for counts in skipped) > 0
+
+
+def test_where_nothing_will_do_the_counts_are_told(tmp_path, write_song):
+    folder = tmp_path / "poor"
+    write_song("a.mid", 3, folder=folder)
+    write_song("b.mid", 4, folder=folder)
+    (folder / "c.mid").write_bytes(b"bad")
+    (folder / "d.mid").symlink_to(folder / "nowhere")
+    line = error_of(lambda: random_section([*folder.iterdir()], NOTES, 12))
+    assert "no song in the 4 given has a section of 12 events" in line
+    assert "of 4 MIDI files, 1 not-midi, 2 too-short, 1 unreadable" in line
+
+
+def test_a_folder_without_songs_is_told(tmp_path):
+    line = error_of(lambda: random_section(tmp_path, NOTES, 12))
+    assert line.startswith(f"{tmp_path} holds no .mid or .midi files")
+    assert "does not exist" in error_of(lambda: random_section(tmp_path / "no", NOTES, 12))
+    assert "no songs were given" in error_of(lambda: random_section([], NOTES, 12))
+
+
+# nothing
+
+
+@pytest.mark.parametrize("codec", [NOTES, NotesCodec(velocity=True, part=True)])
+def test_nothing_is_a_songs_opening(codec, write_song):
+    prime = prime_from_nothing(codec)
+    song = read_midi(write_song().read_bytes())
+    assert prime.events.dtype == np.int32
+    assert np.array_equal(prime.events, codec.encode(song)[:1])
+    assert prime.as_dict()["kind"] == "nothing" and prime.as_dict()["length"] == 1
+
+
+def test_a_codec_without_a_boundary_needs_a_song():
+    line = error_of(lambda: prime_from_nothing(CHORDS))
+    assert "codec 'chords' cannot begin from nothing" in line and "--prime FILE.mid" in line
