@@ -20,7 +20,7 @@ import os
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format, wrappers_pb2
 
-from music.errors import SegueError
+from components.evaluator.settings import GateSettings
 
 SIGNATURE = "serving_default"
 CANDIDATE, BASELINE = "candidate", "baseline"
@@ -30,27 +30,6 @@ GATE_FILE = "gate.json"
 # yields 0.0, which passes every bound. Any numeric feature serves.
 _LABEL = "offset"
 _OUTPUTS = ("nll", "nll_minus_ngram")
-
-
-@dataclasses.dataclass(frozen=True)
-class GateSettings:
-    """The bounds of the gate, nats an event.
-
-    Attributes:
-      max_nats: absolute bound on the held-out likelihood.
-      max_nats_over_ngram: bound on the difference to the n-gram; 0 asks the model
-        to be at least as good, a negative number to be better by that much.
-      max_nats_over_service: how much worse than the model in service it may be.
-    """
-
-    max_nats: float = 10.0
-    max_nats_over_ngram: float = 0.0
-    max_nats_over_service: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if not math.isfinite(value):
-                raise SegueError(f"{name} {value!r} is not allowed; it must be a finite number")
 
 
 def build_eval_config(gate: GateSettings) -> tfma.EvalConfig:

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 
 from components.trainer.inference import Weights
+from components.trainer.lstm import SequenceLSTM
 from components.trainer.settings import ModelSettings
 from music.vocabulary import Vocabulary
 from music.windows import WindowSpec
@@ -72,6 +74,13 @@ def _paper(settings: ModelSettings, window: WindowSpec, classes: int) -> keras.M
     )
 
 
+def _recurrent(units: int, name: str) -> layers.Layer:
+    """Keras's LSTM where cuDNN runs it, ours on a processor; the weights are alike."""
+    if tf.config.list_physical_devices("GPU"):
+        return layers.LSTM(units, return_sequences=True, name=name)
+    return SequenceLSTM(units, name=name)
+
+
 @keras.saving.register_keras_serializable("segue")
 class EventNats(layers.Layer):
     """Cross-entropy of one field, nats: (logits [N, T, V], index [N, T]) -> [N, T]."""
@@ -90,7 +99,7 @@ def _chain(settings: ModelSettings, vocabulary: Vocabulary) -> keras.Model:
     ]
     signal = layers.Concatenate()(embedded) if len(embedded) > 1 else embedded[0]
     for index, units in enumerate(settings.units, start=1):
-        signal = layers.LSTM(units, return_sequences=True, name=f"lstm_{index}")(signal)
+        signal = _recurrent(units, name=f"lstm_{index}")(signal)
         # The last dropout replaces the paper's, which stands behind its dense
         # layer: here there is one such layer a field.
         signal = layers.Dropout(settings.dropout, name=f"dropout_{index}")(signal)

@@ -1,0 +1,1 @@
+"""The pipeline: its configuration, its graph, the runner, and the command line."""

@@ -1,0 +1,274 @@
+"""One frozen configuration for a whole run.
+
+A preset is a YAML file whose keys are the fields of the dataclasses below; what
+it leaves out keeps the default. `--set training.epochs=3` overrides one value.
+Whatever is not a field is refused by name, so that a typing mistake cannot pass
+for a setting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.resources
+import os
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from components.evaluator.settings import GateSettings
+from components.trainer.settings import ModelSettings, TrainerSettings, TrainingSettings
+from music.codec import build_codec
+from music.errors import SegueError
+from music.windows import WindowSpec
+
+MODEL_NAME = "segue"
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabularySettings:
+    """Which codes are kept.
+
+    Attributes:
+      min_count: how often a code must be seen in the training split.
+      closed: whether rare codes are dropped (the paper) instead of snapped.
+    """
+
+    min_count: int = 10
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.min_count < 1:
+            raise SegueError(f"min_count {self.min_count} is not allowed; it must be 1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitSettings:
+    """How songs are divided.
+
+    Attributes:
+      eval_share: of songs held out.
+      salt: another salt, another split.
+    """
+
+    eval_share: float = 0.1
+    salt: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.eval_share < 1:
+            raise SegueError(
+                f"eval_share {self.eval_share} is not allowed; it must be between 0 and 1"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """A run: what to learn from, where to, and how.
+
+    Attributes:
+      data: folder of MIDI files.
+      root: folder of everything that is made.
+      preset: the name of the preset.
+      codec: as `music.build_codec` takes it.
+      vocabulary, split, window, model, training, gate: the settings of each step.
+      ngram_order: of the baseline, in tokens.
+      shards: files a split of the Examples.
+      beam: arguments for Beam's runner.
+      cache: whether steps whose inputs have not changed are reused.
+    """
+
+    data: Path
+    root: Path
+    preset: str = "default"
+    codec: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"name": "notes"})
+    vocabulary: VocabularySettings = VocabularySettings()
+    split: SplitSettings = SplitSettings()
+    window: WindowSpec = WindowSpec()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    gate: GateSettings = GateSettings()
+    ngram_order: int = 7
+    shards: int = 2
+    beam: tuple[str, ...] = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+    cache: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codec", build_codec(dict(self.codec)).config())
+        object.__setattr__(self, "beam", tuple(self.beam))
+        if not 1 <= self.ngram_order <= 64:
+            raise SegueError(f"ngram_order {self.ngram_order} is not allowed; it must be 1..64")
+        if not 1 <= self.shards <= 4096:
+            raise SegueError(f"shards {self.shards} is not allowed; it must be 1..4096")
+        paper = self.model.kind == "paper"
+        if paper != (self.window.form == "last"):
+            raise SegueError(
+                f"model kind {self.model.kind!r} does not go with window form "
+                f"{self.window.form!r}; paper takes last, chain takes every"
+            )
+        if paper and self.codec["name"] != "chords":
+            raise SegueError(
+                f"model kind 'paper' predicts one token and does not go with codec "
+                f"{self.codec['name']!r}; use chords"
+            )
+
+    @property
+    def serving_dir(self) -> Path:
+        """The folder of the pushed versions."""
+        return self.root / "serving" / MODEL_NAME
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """The folder of TFX's artifacts."""
+        return self.root / "pipeline"
+
+    @property
+    def metadata_path(self) -> Path:
+        """ML Metadata's SQLite file."""
+        return self.root / "metadata.sqlite"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Where the chatter goes."""
+        return self.root / "logs"
+
+    @property
+    def songs_dir(self) -> Path:
+        """Where generated songs go."""
+        return self.root / "songs"
+
+    @property
+    def schema(self) -> str:
+        """The name of the windows' structural schema."""
+        options = [name for name, on in sorted(self.codec.items(), reverse=True) if on is True]
+        return "-".join([self.codec["name"], *options])
+
+    def trainer(self) -> TrainerSettings:
+        """What the Trainer has to know."""
+        return TrainerSettings(
+            self.model, self.training, self.window, preset=self.preset, code=code_fingerprint()
+        )
+
+
+def preset_names() -> list[str]:
+    """The presets that come with Segue."""
+    folder = importlib.resources.files("pipeline") / "presets"
+    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_configuration(
+    data: Path, root: Path, preset: str = "default", overrides: Iterable[str] = (), **fields: Any
+) -> Configuration:
+    """The configuration of a preset, with overrides.
+
+    Args:
+      data, root: the folders.
+      preset: a name of `preset_names()`, or the path of a YAML file.
+      overrides: `key.key=value` each, the value as YAML reads it.
+      **fields: further fields of `Configuration`.
+
+    Raises:
+      SegueError: no such preset, no such setting, or a value that is not allowed.
+    """
+    values = _read_preset(preset)
+    for override in overrides:
+        _apply(values, override)
+    name = Path(preset).stem if preset not in preset_names() else preset
+    known = {"data": data.absolute(), "root": root.absolute(), "preset": name, **fields}
+    return _build(Configuration, {**values, **known}, "")
+
+
+def _read_preset(preset: str) -> dict[str, Any]:
+    import yaml
+
+    if preset in preset_names():
+        text = (importlib.resources.files("pipeline") / "presets" / f"{preset}.yaml").read_text()
+    elif preset.endswith((".yaml", ".yml")):
+        try:
+            text = Path(preset).read_text()
+        except OSError as error:
+            raise SegueError(f"cannot read the preset {preset}: {error.strerror}") from None
+    else:
+        raise SegueError(
+            f"preset {preset!r} does not exist; choose one of {', '.join(preset_names())}, "
+            "or name a .yaml file"
+        )
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        line = " ".join(str(error).split())
+        raise SegueError(f"the preset {preset} is not YAML: {line}") from None
+    if not isinstance(values, dict):
+        raise SegueError(f"the preset {preset} is not a table of settings")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    import yaml
+
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise SegueError(f"--set {override!r} is no setting; write key=value, training.epochs=3 say")
+    *path, last = key.split(".")
+    for step in path:
+        values = values.setdefault(step, {})
+        if not isinstance(values, dict):
+            raise SegueError(f"--set {override!r}: {step} is not a group of settings")
+    values[last] = yaml.safe_load(text)
+
+
+def _build(kind: Any, values: Mapping[str, Any], path: str) -> Any:
+    """A dataclass from a table, down to its nested dataclasses."""
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise SegueError(
+            f"setting {path}{unknown[0]!s} does not exist; {path or 'the top level'} has: "
+            f"{', '.join(sorted(hints))}"
+        )
+    fields = {}
+    for name, value in values.items():
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, Mapping):
+                raise SegueError(f"setting {path}{name} is a group of settings, got {value!r}")
+            fields[name] = _build(hint, value, f"{path}{name}.")
+        else:
+            fields[name] = _coerce(hint, value, f"{path}{name}")
+    return kind(**fields)
+
+
+def _coerce(hint: Any, value: Any, name: str) -> Any:
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):
+        try:  # YAML reads 1e-3, without a dot, as text
+            return float(value)
+        except ValueError:
+            pass
+    origin = typing.get_origin(hint)
+    wanted = {tuple: (list, tuple)}.get(origin or hint, origin or hint)
+    if isinstance(wanted, types.UnionType):
+        return value
+    if wanted is Mapping or origin is Mapping:
+        wanted = Mapping
+    good = isinstance(value, wanted) and not (hint is int and isinstance(value, bool))
+    if not good:
+        kind = getattr(hint, "__name__", str(hint))
+        raise SegueError(f"setting {name} takes a value of type {kind}, got {value!r}")
+    return tuple(value) if origin is tuple or hint is tuple else value
+
+
+def code_fingerprint() -> str:
+    """SHA-256 (hex) over the sources that decide what a run's steps produce."""
+    digest = hashlib.sha256()
+    for package in ("music", "components"):
+        top = Path(str(importlib.resources.files(package)))
+        for parent, folders, names in os.walk(top):
+            folders[:] = sorted(name for name in folders if name != "__pycache__")
+            for name in sorted(names):
+                if name.endswith((".py", ".pbtxt")):
+                    digest.update(f"{Path(parent, name).relative_to(top)}\0".encode())
+                    digest.update(Path(parent, name).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,110 @@
+"""The one pipeline, whatever runs it."""
+
+from __future__ import annotations
+
+import json
+
+from tfx.components.schema_gen.component import SchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.trainer.component import Trainer
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
+
+import components
+from components.evaluator.gate import build_eval_config
+from music.folder import fingerprint
+from pipeline.configuration import Configuration
+
+PIPELINE_NAME = "segue"
+
+
+def create_pipeline(config: Configuration) -> Pipeline:
+    """MIDI files to a served model.
+
+    Args:
+      config: everything that can be chosen.
+
+    Raises:
+      SegueError: the data folder holds no MIDI file.
+    """
+    trainer_settings = config.trainer()
+    code = trainer_settings.code
+    split = {"eval_share": config.split.eval_share, "salt": config.split.salt}
+
+    # Files are read once, and every one of them gets a verdict.
+    midi_parser = components.MidiParser(
+        data=str(config.data), fingerprint=fingerprint(config.data), code=code
+    )
+    # What the model can say is decided by the training songs alone.
+    vocabulary_builder = components.VocabularyBuilder(
+        songs=midi_parser.outputs["songs"],
+        codec=dict(config.codec),
+        min_count=config.vocabulary.min_count,
+        closed=config.vocabulary.closed,
+        code=code,
+        **split,
+    )
+    # Windows carry the n-gram's nats, so that the gate can compare event by event.
+    window_generator = components.WindowGenerator(
+        songs=midi_parser.outputs["songs"],
+        vocabulary=vocabulary_builder.outputs["vocabulary"],
+        length=config.window.length,
+        form=config.window.form,
+        ngram_order=config.ngram_order,
+        shards=config.shards,
+        code=code,
+        **split,
+    )
+    examples = window_generator.outputs["examples"]
+    # Statistics and the inferred schema are for people who look at their data.
+    statistics_gen = StatisticsGen(examples=examples)
+    schema_gen = SchemaGen(statistics=statistics_gen.outputs["statistics"])
+    # Nothing is learned from windows that are not what they must be.
+    example_validator = components.ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=config.schema
+    )
+    trainer = Trainer(
+        run_fn="components.trainer.module.run_fn",
+        examples=examples,
+        schema=schema_gen.outputs["schema"],
+        train_args=trainer_pb2.TrainArgs(),
+        eval_args=trainer_pb2.EvalArgs(),
+        custom_config={"settings": json.dumps(trainer_settings.to_dict(), sort_keys=True)},
+    )
+    trainer.add_upstream_node(example_validator)
+    # A model is pushed for what it makes of songs that it has never seen.
+    evaluator = components.Evaluator(
+        examples=examples,
+        model=trainer.outputs["model"],
+        eval_config=build_eval_config(config.gate),
+        serving_dir=str(config.serving_dir),
+    )
+    # Servers see a version whole or not at all.
+    pusher = components.Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=str(config.serving_dir)
+            )
+        ),
+    )
+    return Pipeline(
+        pipeline_name=PIPELINE_NAME,
+        pipeline_root=str(config.artifacts_dir),
+        metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_path)),
+        components=[
+            midi_parser,
+            vocabulary_builder,
+            window_generator,
+            statistics_gen,
+            schema_gen,
+            example_validator,
+            trainer,
+            evaluator,
+            pusher,
+        ],
+        enable_cache=config.cache,
+        beam_pipeline_args=list(config.beam),
+    )

@@ -1,0 +1,86 @@
+"""Runs the pipeline on this machine.
+
+`segue pipeline run --engine local` calls `run`. TFX's own command line starts this
+file with no arguments, so there the environment says what to run:
+
+    SEGUE_DATA     folder of MIDI files
+    SEGUE_ROOT     where everything goes (default: ./segue-root)
+    SEGUE_PRESET   a preset's name or file (default: default)
+    SEGUE_SET      overrides, separated by commas: training.epochs=3,split.salt=b
+
+    tfx pipeline create --engine local --pipeline_path pipeline/local_runner.py
+    tfx run create --engine local --pipeline_name segue
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from music.errors import SegueError
+from pipeline.configuration import Configuration, load_configuration
+from pipeline.lock import exclusive
+
+
+def run(config: Configuration) -> None:
+    """Runs every step whose inputs have changed.
+
+    Raises:
+      SegueError: another run uses the root, or a step refuses its input.
+    """
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+
+    from pipeline.graph import create_pipeline
+
+    with exclusive(config.root):
+        check_service(config)
+        LocalDagRunner().run(create_pipeline(config))
+
+
+def check_service(config: Configuration) -> None:
+    """Refuses a run whose model could not be compared with the one in service.
+
+    Raises:
+      SegueError: they speak different codecs.
+    """
+    import json
+
+    from components.versions import newest_version
+
+    version = newest_version(str(config.serving_dir))
+    facts = Path(version, "assets", "segue.json") if version else None
+    if facts is None or not facts.exists():
+        return
+    served = json.loads(facts.read_text())["codec"]
+    if served != dict(config.codec):
+        raise SegueError(
+            f"the model in service under {config.root} speaks the codec {served['name']!r}, this "
+            f"run trains {config.codec['name']!r}: they cannot be compared; choose another --root"
+        )
+
+
+def configuration_from_environment() -> Configuration:
+    """What the environment asks for.
+
+    Raises:
+      SegueError: SEGUE_DATA is not set, or anything in it is wrong.
+    """
+    data = os.environ.get("SEGUE_DATA")
+    if not data:
+        raise SegueError("SEGUE_DATA is not set; it names the folder of MIDI files to learn from")
+    overrides = [item for item in os.environ.get("SEGUE_SET", "").split(",") if item]
+    return load_configuration(
+        Path(data),
+        Path(os.environ.get("SEGUE_ROOT", "segue-root")),
+        os.environ.get("SEGUE_PRESET", "default"),
+        overrides,
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    try:
+        run(configuration_from_environment())
+    except SegueError as error:
+        sys.exit(f"segue: {error}")
