@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,9 @@ def _quieten(verbose: bool) -> None:
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        # Libraries announce which Python they will drop next; a person who starts
+        # a server can do nothing about it.
+        warnings.simplefilter("ignore", FutureWarning)
 
 
 def _write_atomically(path: Path, text: str) -> None:
