@@ -180,6 +180,9 @@ def load(path: Path, *, intra_op_threads: int = 1, inter_op_threads: int = 0) ->
                 f"To inspect available tag-sets in the SavedModel, please use the "
                 f"SavedModel CLI: `saved_model_cli` ({path})"
             ) from error
+        if isinstance(error, ValueError) and "checkpoint" in str(error):
+            # The binary loads such a model, and fails at the first call.
+            raise errors.data_loss(f"The variables of {path} are not there") from error
         raise
 
 

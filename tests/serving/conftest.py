@@ -145,7 +145,11 @@ def serve(base):
     servers = []
 
     def serve(**config):
-        config = {"model_base_path": base, "port": 0, "file_system_poll_wait_seconds": 0.05} | config
+        config = {
+            "model_base_path": base,
+            "port": 0,
+            "file_system_poll_wait_seconds": 0.05,
+        } | config
         server = ModelServer(ServerConfig(**config))
         servers.append(server)
         server.start()
