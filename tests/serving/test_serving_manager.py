@@ -208,12 +208,14 @@ def test_row_33_then_it_is_recorded_and_the_old_version_stays(base, manage, load
     assert loader.tries == ["1", "2", "2", "2"]
     error = manager.statuses()[0].error
     assert (error.number, error.message) == (15, "2 is damaged")
-    # It is not tried again while its folder stays ...
+    # It is not tried again while its folder stays (a new try would wait) ...
+    loader.gates["2"] = threading.Event()
     manager.poll()
-    assert loader.tries == ["1", "2", "2", "2"]
+    assert _states(manager) == {1: State.AVAILABLE, 2: State.END}
     # ... and is when it was gone in between.
     (base / "2").rmdir()
     manager.poll()
+    loader.gates["2"].set()
     loader.broken["2"] = 0
     (base / "2").mkdir()
     manager.poll()
