@@ -55,7 +55,7 @@ def predict(
     response = predict_pb2.PredictResponse(model_spec=_echo(spec, version))
     for alias, array in outputs.items():
         try:
-            tensors.encode(np.asarray(array), response.outputs[alias])
+            tensors.encode(array, response.outputs[alias])
         except ValueError as error:
             raise errors.unimplemented(f"output {alias}: {error}") from error
     return response
@@ -260,7 +260,7 @@ def _fill_classifications(
     result: classification_pb2.ClassificationResult,
 ) -> None:
     found = {
-        alias: np.asarray(outputs[signature.outputs[alias].name])
+        alias: outputs[signature.outputs[alias].name]
         for alias in ("classes", "scores")
         if alias in signature.outputs
     }
@@ -299,7 +299,7 @@ def _fill_regressions(
     outputs: Mapping[str, np.ndarray],
     result: regression_pb2.RegressionResult,
 ) -> None:
-    array = np.asarray(outputs[signature.outputs["outputs"].name])
+    array = outputs[signature.outputs["outputs"].name]
     if array.ndim != 1 and not (array.ndim == 2 and array.shape[1] == 1):
         raise errors.invalid_argument(
             "Expected output Tensor shape to be either [batch_size] or [batch_size, 1]"

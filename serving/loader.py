@@ -117,7 +117,8 @@ class LoadedModel:
         try:
             outputs = [self._handle(name, feeds, fetches) for name in fetches]
             inputs = {self._handle(name, feeds, fetches): feeds[name] for name in feeds}
-            return self._session._call_tf_sessionrun(options, inputs, outputs, [], None)
+            values = self._session._call_tf_sessionrun(options, inputs, outputs, [], None)
+            return [_as_array(value) for value in values]
         except tf.errors.OpError as error:
             raise _as_serving_error(error) from error
         finally:
@@ -283,6 +284,16 @@ def _run_options(timeout: float | None) -> Any:
     millis = max(1, min(int(timeout * 1000), 2**31 - 1))
     options = config_pb2.RunOptions(timeout_in_ms=millis)
     return pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
+
+
+def _as_array(value: Any) -> np.ndarray:
+    """What the runtime returns, as an array: scalars come as numpy's or as bytes."""
+    if isinstance(value, bytes):
+        # np.asarray would make a fixed-width string of it, and drop final zeros.
+        array = np.empty((), np.object_)
+        array[()] = value
+        return array
+    return np.asarray(value)
 
 
 def _as_serving_error(error: tf.errors.OpError) -> ServingError:

@@ -459,3 +459,19 @@ def test_an_unexpected_exception_is_internal_and_one_line(fails, caplog):
         "Predict failed: RuntimeError: two lines",
     )
     assert "Traceback" in caplog.text
+
+
+def test_a_call_without_a_deadline_is_answered(client):
+    assert client.one(1.0, timeout=None) == (2.0, 7)
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), ()])
+def test_empty_tensors_and_scalars_go_through_in_every_dtype(client, shape):
+    dtypes = {"f": "f4", "d": "f8", "i": "i4", "l": "i8", "b": "?", "h": "f2", "u": "u1", "c": "c8"}
+    sent = {name: np.zeros(shape, dtype) for name, dtype in dtypes.items()}
+    sent["s"] = np.full(shape, b"a\0", np.object_)
+    outputs = client.predict(sent, "echo").outputs
+    for name, array in sent.items():
+        received = tf.make_ndarray(outputs[name])
+        assert (received.shape, received.dtype) == (array.shape, array.dtype)
+        np.testing.assert_array_equal(received, array)
