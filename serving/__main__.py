@@ -1,0 +1,158 @@
+"""`python -m serving`: the model server as a program.
+
+Flags are `tensorflow_model_server`'s, as `--flag=value` or `--flag value`. When
+the model answers, one line on standard output says which version, and where.
+SIGTERM and Ctrl-C stop it: health turns to NOT_SERVING, running calls finish,
+and it ends with code 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from music.errors import SegueError
+from serving.config import ServerConfig
+
+_HELP = {
+    "model_base_path": "folder whose numeric child folders are the model's versions",
+    "host": "address to listen on",
+    "port": "gRPC port; 0 takes any free one",
+    "model_name": "name of the model in requests",
+    "file_system_poll_wait_seconds": "pause between two looks for versions; 0 looks once",
+    "grpc_max_threads": "calls answered at the same time (default: four a core)",
+    "max_num_load_retries": "tries after a failed load",
+    "load_retry_interval_micros": "pause between those tries, in microseconds",
+    "tensorflow_intra_op_parallelism": "threads inside one operation; 0 for automatic",
+    "tensorflow_inter_op_parallelism": "operations at the same time; 0 for automatic",
+    "max_message_bytes": "largest request and response",
+    "enable_model_warmup": "run assets.extra/tf_serving_warmup_requests after loading",
+    "enable_grpc_healthcheck_service": "offer grpc.health.v1",
+    "wait_for_model_seconds": "wait so long for a first version to be pushed",
+    "grace_seconds": "time for running calls when the server is stopped",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise SegueError(f"{message}; see --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags; a field of ServerConfig each, and those of the program."""
+    parser = _Parser(
+        prog="python -m serving",
+        description="Serves a SavedModel over gRPC as tensorflow_model_server does.",
+        allow_abbrev=False,
+    )
+    for field in dataclasses.fields(ServerConfig):
+        required = field.default is dataclasses.MISSING
+        default = "required" if required else field.default
+        options: dict[str, Any] = {"help": f"{_HELP[field.name]} ({default})"}
+        if isinstance(default, bool):
+            options |= {"type": _boolean, "nargs": "?", "const": True}
+        elif isinstance(default, float):
+            options["type"] = float
+        elif isinstance(default, int) or field.name == "grpc_max_threads":
+            options["type"] = int
+        if default is None:
+            options["help"] = _HELP[field.name]
+        parser.add_argument(
+            f"--{field.name}", default=argparse.SUPPRESS, required=required, **options
+        )
+    parser.add_argument(
+        "--port_file",
+        "--port-file",
+        metavar="PATH",
+        help="write the port there when the model answers; for scripts that use port 0",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log what happens, with traces")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the server until it is told to stop.
+
+    Args:
+      argv: the flags; None for the process's own.
+
+    Returns:
+      The exit code: 0 after a stop, 1 when it could not start.
+    """
+    verbose = False
+    try:
+        flags = vars(build_parser().parse_args(argv))
+        verbose = flags.pop("verbose")
+        port_file = flags.pop("port_file")
+        _quieten(verbose)
+        return _serve(ServerConfig(**flags), port_file)
+    except SegueError as error:
+        if verbose:
+            logging.getLogger(__name__).exception("the server could not start")
+        print(f"segue serving: error: {error}", file=sys.stderr, flush=True)
+        return 1
+
+
+def _serve(config: ServerConfig, port_file: str | None) -> int:
+    from serving.server import ModelServer, serve_until_stopped
+
+    server = ModelServer(config)
+
+    def ready(version: int) -> None:
+        if port_file:
+            _write_atomically(Path(port_file), f"{server.port}\n")
+        print(
+            f"segue serving: model {config.model_name} version {version} on {server.address}",
+            flush=True,
+        )
+
+    # Before anything is loaded: a stop that comes early must not leave a trace.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.ask_to_stop())
+    serve_until_stopped(server, ready)
+    return 0
+
+
+def _quieten(verbose: bool) -> None:
+    """Keeps TensorFlow's start-up chatter from the screen; our warnings stay."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        # Libraries announce which Python they will drop next; a person who starts
+        # a server can do nothing about it.
+        warnings.simplefilter("ignore", FutureWarning)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """Writes a file that a reader sees whole or not at all."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            file.write(text)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise SegueError(f"--port_file={path} cannot be written: {error.strerror}") from error
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("true", "1"):
+        return True
+    if text.lower() in ("false", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text} is neither true nor false")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

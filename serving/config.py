@@ -1,0 +1,108 @@
+"""What a server is told before it starts: one frozen, checked value.
+
+Fields carry the names of `tensorflow_model_server`'s flags wherever that binary
+has such a flag, so that a command line, a Compose file and a Python call read
+alike. Every mistake is one `SegueError` line with the value, the accepted range
+and the flag that mends it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+
+from music.errors import SegueError
+
+INT32_MAX = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerConfig:
+    """Configuration of one `ModelServer`.
+
+    Attributes:
+      model_base_path: folder whose numeric child folders are the model's
+        versions. Made absolute, against the working folder.
+      host: address to listen on. (The binary always takes 0.0.0.0.)
+      port: gRPC port; 0 takes any free one, which `ModelServer.port` tells.
+      model_name: the name that requests must give.
+      file_system_poll_wait_seconds: pause between two looks at the base path;
+        0 looks once, at the start.
+      grpc_max_threads: calls answered at the same time; None for four a core.
+      max_num_load_retries: tries after a failed load, before it is given up.
+      load_retry_interval_micros: pause between those tries, in microseconds.
+      tensorflow_intra_op_parallelism: threads inside one operation; 1 is best
+        for one song at a time, 0 lets TensorFlow choose. TensorFlow fixes this
+        for the process at the first session it opens.
+      tensorflow_inter_op_parallelism: operations at the same time; 0 lets
+        TensorFlow choose.
+      max_message_bytes: the largest request and response, at most 2**31 - 1.
+      enable_model_warmup: run assets.extra/tf_serving_warmup_requests before a
+        version becomes available.
+      enable_grpc_healthcheck_service: offer grpc.health.v1. On here, off in the
+        binary.
+      wait_for_model_seconds: how long `start` waits for a first version folder
+        to appear; 0 demands one at once.
+      grace_seconds: how long running calls may go on after a stop is asked for.
+    """
+
+    model_base_path: str | os.PathLike[str]
+    host: str = "127.0.0.1"
+    port: int = 8500
+    model_name: str = "segue"
+    file_system_poll_wait_seconds: float = 1.0
+    grpc_max_threads: int | None = None
+    max_num_load_retries: int = 5
+    load_retry_interval_micros: int = 60_000_000
+    tensorflow_intra_op_parallelism: int = 1
+    tensorflow_inter_op_parallelism: int = 0
+    max_message_bytes: int = INT32_MAX
+    enable_model_warmup: bool = True
+    enable_grpc_healthcheck_service: bool = True
+    wait_for_model_seconds: float = 0.0
+    grace_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not str(self.model_base_path).strip():
+            raise SegueError("no model to serve: give its folder with --model_base_path")
+        if not self.model_name:
+            raise SegueError("the model has no name: give one with --model_name (default: segue)")
+        if not self.host.strip():
+            raise SegueError("no address to listen on: give one with --host (default: 127.0.0.1)")
+        self._in_range("port", 0, 65535)
+        self._in_range("file_system_poll_wait_seconds", 0, INT32_MAX)
+        if self.grpc_max_threads is not None:
+            self._in_range("grpc_max_threads", 1, 4096)
+        self._in_range("max_num_load_retries", 0, INT32_MAX)
+        self._in_range("load_retry_interval_micros", 0, 2**63 - 1)
+        self._in_range("tensorflow_intra_op_parallelism", 0, 1024)
+        self._in_range("tensorflow_inter_op_parallelism", 0, 1024)
+        self._in_range("max_message_bytes", 1, INT32_MAX)
+        self._in_range("wait_for_model_seconds", 0, INT32_MAX)
+        self._in_range("grace_seconds", 0, INT32_MAX)
+        object.__setattr__(self, "model_base_path", Path(self.model_base_path).absolute())
+
+    @property
+    def base_path(self) -> Path:
+        """`model_base_path` as an absolute Path."""
+        return Path(self.model_base_path)
+
+    @property
+    def threads(self) -> int:
+        """Calls answered at the same time: `grpc_max_threads`, or four a core."""
+        return self.grpc_max_threads or 4 * (os.cpu_count() or 1)
+
+    def address(self, port: int) -> str:
+        """`host:port` as gRPC and URLs spell it (IPv6 in brackets)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{port}"
+
+    def _in_range(self, field: str, low: int, high: int) -> None:
+        value = getattr(self, field)
+        kind = (int, float) if isinstance(getattr(type(self), field), float) else int
+        number = isinstance(value, kind) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or not low <= value <= high:
+            what = "a number" if kind is not int else "a whole number"
+            raise SegueError(f"--{field}={value} is not {what} from {low} to {high}")

@@ -1,0 +1,300 @@
+"""One version of a model: a SavedModel in a Session of its own.
+
+TensorFlow Serving runs SavedModels through the C++ Session, not through
+`tf.saved_model.load`; so does this module, since the two differ in what they
+load, in their error messages and in speed. `tf.compat.v1.saved_model.load`
+restores the graph, and every run then calls the same C++ `Session::Run` as the
+binary: dtype errors, kernel errors and deadlines come from the runtime itself.
+
+A run goes through `Session._call_tf_sessionrun` with handles that are looked up
+once. The public ways cost more or can do less: `Session.run` resolves its feeds
+and fetches by name every time (227 us a call against 35), and a callable fixes
+its options when it is made, so that no deadline of a call could reach it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.python.client import pywrap_tf_session
+
+from serving import errors, tensors
+from serving.errors import ServingError
+
+DEFAULT_SIGNATURE = "serving_default"
+_TAGS = ("serve",)
+_log = logging.getLogger(__name__)
+
+
+class LoadedModel:
+    """A SavedModel that answers calls; safe to use from many threads.
+
+    Attributes:
+      path: the version's folder.
+      meta_graph: the MetaGraphDef as it was saved.
+    """
+
+    def __init__(
+        self, path: Path, session: tf.compat.v1.Session, meta_graph: meta_graph_pb2.MetaGraphDef
+    ):
+        self.path = path
+        self.meta_graph = meta_graph
+        self._session = session
+        self._handles: dict[str, Any] = {}
+        # Runs below bypass Session.run, which would pass new nodes to the runtime.
+        session._extend_graph()
+
+    @property
+    def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
+        """Everything in the graph's signature_def.
+
+        `__saved_model_init_op` is in there too, and in TensorFlow Serving's
+        metadata. It is no signature: a Predict of it gets the runtime's error.
+        """
+        return self.meta_graph.signature_def
+
+    def predict(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, tensor_pb2.TensorProto],
+        output_filter: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Runs one signature.
+
+        Args:
+          signature_name: key of the signature; "" is `serving_default`.
+          inputs: a TensorProto for each input of the signature; inputs that have
+            a default in the SavedModel may be left out. Shapes are not checked
+            against the signature, only by the graph.
+          output_filter: the outputs to compute; empty for all.
+          timeout: seconds that the run may take; None for any time.
+
+        Returns:
+          An array for each output asked for, by its name in the signature.
+
+        Raises:
+          ServingError: FAILED_PRECONDITION for an unknown signature,
+            INVALID_ARGUMENT for wrong inputs or outputs, DEADLINE_EXCEEDED, or
+            whatever the graph raised.
+        """
+        signature_name = signature_name or DEFAULT_SIGNATURE
+        if signature_name not in self.signatures:
+            raise errors.failed_precondition(f'Serving signature key "{signature_name}" not found.')
+        signature = self.signatures[signature_name]
+        _check_input_count(signature, inputs)
+        feeds = _feeds(signature, inputs)
+        aliases = _output_aliases(signature, output_filter)
+        fetches = [signature.outputs[alias].name for alias in aliases]
+        return dict(zip(aliases, self.run(feeds, fetches, timeout), strict=True))
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        timeout: float | None = None,
+    ) -> list[np.ndarray]:
+        """Runs the graph: values for tensors by name in, values of tensors out.
+
+        Args:
+          feeds: arrays by tensor name (`serving_default_x:0`).
+          fetches: names of the tensors to compute.
+          timeout: seconds that the run may take; None for any time.
+
+        Raises:
+          ServingError: with the runtime's own code and message.
+        """
+        if timeout is not None and timeout <= 0:
+            raise errors.deadline_exceeded("Deadline exceeded before the run could start")
+        options = _run_options(timeout)
+        try:
+            outputs = [self._handle(name, feeds, fetches) for name in fetches]
+            inputs = {self._handle(name, feeds, fetches): feeds[name] for name in feeds}
+            values = self._session._call_tf_sessionrun(options, inputs, outputs, [], None)
+            return [_as_array(value) for value in values]
+        except tf.errors.OpError as error:
+            raise _as_serving_error(error) from error
+        finally:
+            if options is not None:
+                pywrap_tf_session.TF_DeleteBuffer(options)
+
+    def close(self) -> None:
+        """Frees the model. Runs that are still going on are cancelled."""
+        self._session.close()
+        self._handles.clear()
+
+    def _handle(self, name: str, feeds: Mapping[str, Any], fetches: Iterable[str]) -> Any:
+        """The runtime's handle of a tensor, looked up in the graph once."""
+        handle = self._handles.get(name)
+        if handle is None:
+            try:
+                handle = self._session.graph.get_tensor_by_name(name)._as_tf_output()
+            except (KeyError, ValueError):
+                # A signature that names no tensor (`__saved_model_init_op`'s NoOp
+                # has no outputs). Let the runtime find its own words for it.
+                options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
+                self._session._make_callable_from_options(options)
+                raise
+            self._handles[name] = handle
+        return handle
+
+
+def load(path: Path, *, intra_op_threads: int = 1, inter_op_threads: int = 0) -> LoadedModel:
+    """Loads the SavedModel in `path` (tag `serve`) and runs its initializers.
+
+    Args:
+      path: folder with `saved_model.pb` (or `.pbtxt`) and `variables/`.
+      intra_op_threads: threads inside one operation; 0 lets TensorFlow choose.
+        The first Session of a process decides it for all later ones.
+      inter_op_threads: operations at the same time; 0 lets TensorFlow choose.
+
+    Raises:
+      ServingError: NOT_FOUND when there is no SavedModel or no such tag in it,
+        DATA_LOSS when it cannot be read, or whatever restoring it raised.
+    """
+    config = config_pb2.ConfigProto(
+        intra_op_parallelism_threads=intra_op_threads,
+        inter_op_parallelism_threads=inter_op_threads,
+    )
+    # A server shares its GPU with whatever trains the next version.
+    config.gpu_options.allow_growth = True
+    _check_readable(path)
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+    try:
+        with session.graph.as_default():
+            meta_graph = tf.compat.v1.saved_model.load(session, list(_TAGS), str(path))
+        return LoadedModel(path, session, meta_graph)
+    except BaseException as error:
+        session.close()
+        if isinstance(error, tf.errors.OpError):
+            raise _as_serving_error(error) from error
+        if isinstance(error, RuntimeError) and "tags" in str(error):
+            raise errors.not_found(
+                "Could not find meta graph def matching supplied tags: { serve }. "
+                f"To inspect available tag-sets in the SavedModel, please use the "
+                f"SavedModel CLI: `saved_model_cli` ({path})"
+            ) from error
+        if isinstance(error, ValueError) and "checkpoint" in str(error):
+            # The binary loads such a model, and fails at the first call.
+            raise errors.data_loss(f"The variables of {path} are not there") from error
+        raise
+
+
+def _check_readable(path: Path) -> None:
+    """Errors of the binary's loader, where Python's raises a bare OSError."""
+    if (path / "saved_model.pbtxt").exists():
+        return
+    graph = path / "saved_model.pb"
+    if not graph.exists():
+        raise errors.not_found(
+            f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}. "
+            "Check that the directory exists and that you have the right permissions for "
+            "accessing it."
+        )
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    try:
+        saved_model_pb2.SavedModel.FromString(graph.read_bytes())
+    except DecodeError as error:
+        raise errors.data_loss(f"Can't parse {graph} as binary proto") from error
+
+
+def _check_input_count(
+    signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tensor_pb2.TensorProto]
+) -> None:
+    if len(inputs) == len(signature.inputs):
+        return
+    if len(inputs) < len(signature.inputs) and signature.defaults:
+        return
+    sent, wanted = set(inputs), set(signature.inputs)
+
+    def listed(names: set[str]) -> str:
+        return "{" + ",".join(sorted(names)) + "}"
+
+    raise errors.invalid_argument(
+        f"input size does not match signature: {len(sent)}!={len(wanted)}"
+        f" len({listed(sent)}) != len({listed(wanted)})."
+        f" Sent extra: {listed(sent - wanted)}."
+        f" Missing but required: {listed(wanted - sent)}."
+    )
+
+
+def _feeds(
+    signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tensor_pb2.TensorProto]
+) -> dict[str, np.ndarray]:
+    """Arrays by tensor name, for every input of the signature."""
+    feeds = {}
+    used = []
+    for alias, info in sorted(signature.inputs.items()):
+        if alias in inputs:
+            proto = inputs[alias]
+            used.append(alias)
+        elif alias in signature.defaults:
+            proto = signature.defaults[alias]
+        else:
+            raise errors.invalid_argument(
+                f"Signature input alias: {alias}(feed name: {info.name}) not found in request and"
+                f" no default value provided. Inputs expected to be in the request"
+                f" {{{','.join(sorted(inputs))}}}, or default input alias set:"
+                f" {','.join(sorted(signature.defaults))}"
+            )
+        try:
+            feeds[info.name] = tensors.decode(proto)
+        except ValueError as error:
+            _log.debug("input %s: %s", alias, error)
+            raise errors.invalid_argument(f"tensor parsing error: {alias}") from error
+    if len(used) != len(inputs):
+        raise errors.invalid_argument(
+            "Inputs contains invalid name. Used request inputs: "
+            f"{','.join(used)}, request input: {','.join(sorted(inputs))}"
+        )
+    return feeds
+
+
+def _output_aliases(
+    signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str]
+) -> list[str]:
+    seen: list[str] = []
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            raise errors.invalid_argument(
+                f"output tensor alias not found in signature: {alias}"
+                f" Outputs expected to be in the set {{{','.join(sorted(signature.outputs))}}}."
+            )
+        if alias in seen:
+            raise errors.invalid_argument(f"duplicate output tensor alias: {alias}")
+        seen.append(alias)
+    return seen or sorted(signature.outputs)
+
+
+def _run_options(timeout: float | None) -> Any:
+    """A buffer with RunOptions, to be deleted by the caller; None for none."""
+    if timeout is None:
+        return None
+    # RunOptions takes whole milliseconds and reads 0 as no limit. Deadlines too
+    # far away to matter (gRPC's infinite one is 292 years) would overflow it.
+    millis = max(1, min(int(timeout * 1000), 2**31 - 1))
+    options = config_pb2.RunOptions(timeout_in_ms=millis)
+    return pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
+
+
+def _as_array(value: Any) -> np.ndarray:
+    """What the runtime returns, as an array: scalars come as numpy's or as bytes."""
+    if isinstance(value, bytes):
+        # np.asarray would make a fixed-width string of it, and drop final zeros.
+        array = np.empty((), np.object_)
+        array[()] = value
+        return array
+    return np.asarray(value)
+
+
+def _as_serving_error(error: tf.errors.OpError) -> ServingError:
+    return errors.from_number(error.error_code, str(error.message))

@@ -1,0 +1,164 @@
+"""The gRPC surface: PredictionService and ModelService of TensorFlow Serving.
+
+Each method checks the request in the order of the binary, borrows the model and
+hands over to `inference`. What goes wrong there is an error status to the caller
+and nothing else: a request can neither end the server nor show it a trace.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from serving import errors, inference
+from serving.errors import ServingError
+from serving.models import Models
+
+SERVICE_NAMES = (
+    prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name,
+    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+)
+# The names that TensorFlow Serving's health service knows them by.
+HEALTH_NAMES = ("PredictionService", "ModelService")
+_SIGNATURE_DEF = "signature_def"
+_log = logging.getLogger(__name__)
+
+
+def _answered(method: Callable[[Any, Any, grpc.ServicerContext], Any]) -> Callable[..., Any]:
+    """Turns exceptions of a service method into gRPC statuses."""
+
+    @functools.wraps(method)
+    def call(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return method(self, request, context)
+        except ServingError as error:
+            answer = error
+        except Exception as error:
+            _log.exception("%s failed", method.__name__)
+            answer = errors.internal(f"{method.__name__} failed: {errors.one_line(error)}")
+        _log.debug("%s: %s: %s", method.__name__, answer.code.name, answer.message)
+        return context.abort(answer.code, answer.wire_message)
+
+    return call
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Runs models and describes them."""
+
+    def __init__(self, models: Models):
+        self._models = models
+
+    @_answered
+    def Predict(  # noqa: N802 (the name is the protocol's)
+        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> predict_pb2.PredictResponse:
+        return self._run(inference.predict, request, context)
+
+    @_answered
+    def Classify(  # noqa: N802
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        return self._run(inference.classify, request, context)
+
+    @_answered
+    def Regress(  # noqa: N802
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        return self._run(inference.regress, request, context)
+
+    @_answered
+    def MultiInference(  # noqa: N802
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
+        # All tasks are of one model, which the first one names.
+        spec = request.tasks[0].model_spec if request.tasks else _NO_MODEL_SPEC
+        with self._models.acquire(spec) as (version, model):
+            return inference.multi_inference(model, request, version, context.time_remaining())
+
+    @_answered
+    def GetModelMetadata(  # noqa: N802
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        _demand_model_spec(request)
+        _check_metadata_fields(request.metadata_field)
+        with self._models.acquire(request.model_spec) as (version, model):
+            signatures = get_model_metadata_pb2.SignatureDefMap()
+            for name, signature in model.signatures.items():
+                signatures.signature_def[name].CopyFrom(signature)
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.model_spec.name = request.model_spec.name
+        response.model_spec.version.value = version
+        response.metadata[_SIGNATURE_DEF].Pack(signatures)
+        return response
+
+    def _run(self, run: Callable[..., Any], request: Any, context: grpc.ServicerContext) -> Any:
+        _demand_model_spec(request)
+        with self._models.acquire(request.model_spec) as (version, model):
+            return run(model, request, version, context.time_remaining())
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """Tells and changes what is being served."""
+
+    def __init__(self, models: Models):
+        self._models = models
+
+    @_answered
+    def GetModelStatus(  # noqa: N802
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        _demand_model_spec(request)
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for status in self._models.statuses(request.model_spec):
+            entry = response.model_version_status.add(
+                version=status.version, state=int(status.state)
+            )
+            # Set even when there is no error: code 0, OK.
+            entry.status.SetInParent()
+            if status.error:
+                entry.status.error_code = status.error.number
+                entry.status.error_message = status.error.message
+        return response
+
+    @_answered
+    def HandleReloadConfigRequest(  # noqa: N802
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
+    ) -> model_management_pb2.ReloadConfigResponse:
+        raise errors.unimplemented(
+            "This server serves the model it was started with; it cannot be reconfigured"
+        )
+
+
+_NO_MODEL_SPEC = predict_pb2.PredictRequest().model_spec
+
+
+def _demand_model_spec(request: Any) -> None:
+    if not request.HasField("model_spec"):
+        raise errors.invalid_argument("Missing ModelSpec")
+
+
+def _check_metadata_fields(fields: Sequence[str]) -> None:
+    if not fields:
+        raise errors.invalid_argument(
+            "GetModelMetadataRequest must specify at least one metadata_field"
+        )
+    for field in fields:
+        if field != _SIGNATURE_DEF:
+            raise errors.invalid_argument(f"Metadata field {field} is not supported")
