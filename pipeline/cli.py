@@ -1,0 +1,367 @@
+"""The `segue` command: the composition root.
+
+Every command imports what it needs inside itself, so that `segue --help` answers
+at once. A SegueError is one line and exit code 1; anything else is a defect of
+ours: one line too, with the trace in the log (or on the screen, with --verbose).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from music.errors import SegueError
+
+if TYPE_CHECKING:
+    from client.generation import Sampling
+    from pipeline.configuration import Configuration
+
+DEFAULT_ROOT = Path("segue-root")
+
+
+class _Group(click.Group):
+    """Turns errors into one line, whatever command they come from."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            click.echo("segue: stopped", err=True)
+            ctx.exit(130)
+        except Exception as error:
+            if ctx.params.get("verbose"):
+                raise
+            cause = _find(error)
+            if cause is None:
+                line = " ".join(str(error).split())[:300]
+                click.echo(
+                    f"segue: this should not have happened: {type(error).__name__}: {line} "
+                    "(run again as `segue --verbose ...` for the whole story)",
+                    err=True,
+                )
+                ctx.exit(70)
+            click.echo(f"segue: {cause}", err=True)
+            ctx.exit(1)
+
+
+def _find(error: BaseException) -> SegueError | None:
+    """The SegueError behind an error that a library wrapped."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, SegueError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--verbose", is_flag=True, help="Show the libraries' chatter, and traces.")
+@click.version_option(package_name="segue")
+@click.pass_context
+def main(ctx: click.Context, verbose: bool) -> None:
+    """Segue learns a composer's MIDI catalogue and plays on."""
+    ctx.obj = {"verbose": verbose}
+
+
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_ROOT = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_ROOT,
+    show_default=True,
+    help="Folder of everything that a pipeline makes.",
+)
+
+
+# ---- corpus ----------------------------------------------------------------
+
+
+@main.group()
+def corpus() -> None:
+    """The data set that is always there: music21's own corpus."""
+
+
+@corpus.command("export")
+@click.argument("composer")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many songs.")
+@click.option("--parts", type=click.IntRange(1), help="Only scores with this many parts.")
+@_AS_JSON
+def corpus_export(
+    composer: str, out: Path, limit: int | None, parts: int | None, as_json: bool
+) -> None:
+    """Write COMPOSER's scores as MIDI files (`bach`, `palestrina`, `joplin` ...)."""
+    from music import corpus as corpora
+
+    written = corpora.export(composer, out, limit=limit, parts=parts, on_song=_counter("songs"))
+    if as_json:
+        click.echo(json.dumps({"composer": composer, "files": [str(path) for path in written]}))
+    else:
+        click.echo(f"{len(written)} songs in {out}")
+
+
+def _counter(what: str) -> Callable[[int, int], None]:
+    """A line that counts up on a terminal, and stays silent elsewhere."""
+
+    def tell(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            end = "\n" if done == of else ""
+            sys.stderr.write(f"\r{done} of {of} {what}{end}")
+            sys.stderr.flush()
+
+    return tell
+
+
+# ---- pipeline --------------------------------------------------------------
+
+
+@main.group()
+def pipeline() -> None:
+    """MIDI files to a model in service."""
+
+
+@pipeline.command("run")
+@click.option(
+    "--engine", type=click.Choice(["local"]), default="local", show_default=True, help="Where."
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path), required=True, help="Folder of MIDI files."
+)
+@click.option("--preset", default="default", show_default=True, help="A name, or a YAML file.")
+@_ROOT
+@click.option("--set", "overrides", multiple=True, help="One setting: training.epochs=3, say.")
+@click.option("--no-cache", is_flag=True, help="Run every step, also those that have not changed.")
+@_AS_JSON
+@click.pass_context
+def pipeline_run(
+    ctx: click.Context,
+    engine: str,
+    data: Path,
+    preset: str,
+    root: Path,
+    overrides: tuple[str, ...],
+    no_cache: bool,
+    as_json: bool,
+) -> None:
+    """Parse, train, judge and push what can be learned from --data."""
+    from music.folder import midi_files
+    from pipeline.configuration import load_configuration
+
+    config = load_configuration(data, root, preset, overrides, cache=not no_cache)
+    midi_files(config.data)  # told before ten seconds of imports
+    outcome = _run_pipeline(config, ctx.obj["verbose"])
+    if as_json:
+        click.echo(json.dumps(outcome, sort_keys=True))
+    _require_pushed(outcome)
+    if not as_json:
+        click.echo(
+            f"model segue version {outcome['version']} is in {config.serving_dir}; "
+            f"serve it: segue serve --root {root}"
+        )
+
+
+def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
+    """Runs the pipeline with its chatter in a log; what it did, as JSON types."""
+    from pipeline.console import quiet
+    from pipeline.lock import exclusive
+
+    with exclusive(config.root):  # told before ten seconds of imports
+        pass
+    with quiet(config.logs_dir, "pipeline", verbose) as console:
+        from components.evaluator.gate import Verdict
+        from components.versions import versions
+        from pipeline.history import last_run
+        from pipeline.local_runner import run
+
+        _show_traces(console, verbose, lambda: run(config))
+        history = last_run(config.metadata_path)
+        gate = Verdict.read(history.outputs["Evaluator", "evaluation"])
+        known = versions(str(config.serving_dir))
+    return {
+        "run": history.run,
+        "executed": list(history.executed),
+        "cached": list(history.cached),
+        "blessed": gate.blessed,
+        "gate": gate.line(),
+        "nats": gate.nats,
+        "ngram_nats": gate.nats - gate.nats_minus_ngram,
+        "version": history.pushed_version,
+        "present": history.pushed_version in known,
+        "root": str(config.root),
+    }
+
+
+def _show_traces(console: Any, verbose: bool, work: Callable[[], None]) -> None:
+    """Leaves the trace of a failure in the log before it becomes one line."""
+    import traceback
+
+    try:
+        work()
+    except Exception as error:
+        if _find(error) is None and not verbose:
+            traceback.print_exc()  # stderr is the log here
+        raise
+
+
+def _require_pushed(outcome: dict[str, Any]) -> None:
+    if not outcome["blessed"]:
+        raise SegueError(f"the model is not pushed; {outcome['gate']}")
+    if not outcome["present"]:
+        raise SegueError(
+            f"nothing has changed since version {outcome['version']} was pushed, but it is no "
+            f"longer under {outcome['root']}/serving; run again with --no-cache"
+        )
+
+
+# ---- serve -----------------------------------------------------------------
+
+
+@main.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    add_help_option=False,
+)
+@click.option("--root", type=click.Path(path_type=Path), default=DEFAULT_ROOT)
+@click.option("-h", "--help", "wants_help", is_flag=True)
+@click.pass_context
+def serve(ctx: click.Context, root: Path, wants_help: bool) -> None:
+    """Serve the newest model of --root (further flags as tensorflow_model_server's)."""
+    from pipeline.configuration import MODEL_NAME
+    from serving.__main__ import main as serve_main
+
+    flags = list(ctx.args)
+    if wants_help:
+        click.echo("segue serve --root DIR takes the flags of `python -m serving`:\n")
+        flags = ["--help"]
+    if not any(flag.startswith("--model_base_path") for flag in flags):
+        flags.append(f"--model_base_path={(root / 'serving' / MODEL_NAME).absolute()}")
+    if ctx.obj["verbose"]:
+        flags.append("--verbose")
+    ctx.exit(serve_main(flags))
+
+
+# ---- generate --------------------------------------------------------------
+
+
+def _sampling_options(command: Callable) -> Callable:
+    options = [
+        click.option("--steps", type=int, default=250, show_default=True, help="Events to make."),
+        click.option(
+            "--temperature", type=float, default=1.0, show_default=True, help="0: the likeliest."
+        ),
+        click.option("--top-k", type=int, default=0, help="Draw from the k likeliest; 0: off."),
+        click.option("--top-p", type=float, default=1.0, help="Draw from this share; 1: off."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Another, another song."),
+        click.option("--may-end", is_flag=True, help="Let the model end the song before --steps."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _sampling(values: dict[str, Any]) -> Sampling:
+    from client.generation import Sampling
+
+    names = ("temperature", "top_k", "top_p", "seed", "may_end")
+    return Sampling(**{name: values[name] for name in names})
+
+
+@main.command()
+@click.option("--prime", type=click.Path(path_type=Path), help="MIDI file to play on from.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder to take a random section from."
+)
+@click.option("--prime-length", type=int, help="Events of the prime (default: the whole file).")
+@_sampling_options
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("song.mid"), show_default=True
+)
+@click.option("--stream", is_flag=True, help="Make it in chunks, and show how it grows.")
+@click.option("--paper-loop", is_flag=True, help="One call a note over a sliding window.")
+@click.option("--target", default="127.0.0.1:8500", show_default=True, help="The model server.")
+@click.option("--model", default="segue", show_default=True, help="The model's name there.")
+@click.option("--model-version", type=int, help="The version (default: the newest).")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a call.")
+@_AS_JSON
+def generate(
+    prime: Path | None,
+    data: Path | None,
+    prime_length: int | None,
+    steps: int,
+    out: Path,
+    stream: bool,
+    paper_loop: bool,
+    target: str,
+    model: str,
+    model_version: int | None,
+    timeout: float,
+    as_json: bool,
+    **sampling: Any,
+) -> None:
+    """Make a song with the served model; without --prime or --data, from nothing."""
+    from client.songs import GenerateRequest, generate_song
+
+    if stream and paper_loop:
+        raise SegueError("both --stream and --paper-loop were given; choose one")
+    request = GenerateRequest(
+        out=out,
+        prime=prime,
+        data=data,
+        prime_length=prime_length,
+        steps=steps,
+        sampling=_sampling(sampling),
+        mode="stream" if stream else "paper-loop" if paper_loop else "call",
+        target=target,
+        model=model,
+        version=model_version,
+        timeout=timeout,
+    )
+    report = generate_song(request, _counter("events"))
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), sort_keys=True))
+    else:
+        click.echo(
+            f"{report.out}: {report.notes} notes by {report.model} version {report.version}, "
+            f"seed {request.sampling.seed}, {report.seconds:.2f} s "
+            f"({report.events_per_second:.0f} events a second)"
+        )
+
+
+# ---- demo ------------------------------------------------------------------
+
+
+@main.command()
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("segue-demo"),
+    show_default=True,
+    help="Folder of everything that the demo makes.",
+)
+@click.option("--songs", type=click.IntRange(1, 100), default=3, show_default=True)
+@_AS_JSON
+@click.pass_context
+def demo(ctx: click.Context, root: Path, songs: int, as_json: bool) -> None:
+    """The whole way on Bach's chorales; ends with songs to hear."""
+    from pipeline.demo import run_demo
+
+    result = run_demo(
+        root,
+        songs,
+        lambda config: _run_pipeline(config, ctx.obj["verbose"]),
+        _require_pushed,
+        _counter("chorales"),
+        lambda line: click.echo(line, err=as_json),
+    )
+    if as_json:
+        click.echo(json.dumps(result, sort_keys=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""`segue demo`: from nothing to songs, with every real part.
+
+Bach's chorales come out of music21's corpus as MIDI files, the pipeline learns
+from them with the default preset in a size that two cores can train in minutes,
+an embedded server takes up what was pushed, and a client asks it for songs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from client.generation import Sampling
+from client.songs import GenerateRequest, generate_song
+from music.corpus import CHORALE_PARTS, export
+from music.errors import SegueError
+from pipeline.configuration import MODEL_NAME, Configuration, load_configuration
+
+CHORALES = 180
+SERVER_SECONDS = 120.0
+
+
+def demo_configuration(root: Path) -> Configuration:
+    """The default preset on the demo's data."""
+    return load_configuration(root / "midi", root, "default", ["training.max_minutes=6"])
+
+
+def run_demo(
+    root: Path,
+    songs: int,
+    run_pipeline: Callable[[Configuration], dict[str, Any]],
+    require_pushed: Callable[[dict[str, Any]], None],
+    on_song: Callable[[int, int], None],
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Runs the demo.
+
+    Args:
+      root: folder of everything that it makes.
+      songs: how many to generate.
+      run_pipeline: runs a configuration and says what it did.
+      require_pushed: raises when that ended without a version in service.
+      on_song: told (done, of) as chorales are exported.
+      tell: prints a line.
+
+    Returns:
+      What was done, as JSON types.
+
+    Raises:
+      SegueError: a step failed; the message says which and why.
+    """
+    began = time.monotonic()
+    tell(f"1 of 4: {CHORALES} four-part chorales by J. S. Bach, as MIDI files in {root / 'midi'}")
+    export("bach", root / "midi", limit=CHORALES, parts=CHORALE_PARTS, on_song=on_song)
+    tell("2 of 4: learning from them (at most 6 minutes of training)")
+    config = demo_configuration(root)
+    outcome = run_pipeline(config)
+    require_pushed(outcome)
+    margin = outcome["ngram_nats"] - outcome["nats"]
+    tell(
+        f"        on chorales it has never seen the model needs {outcome['nats']:.2f} nats an "
+        f"event, the n-gram {outcome['ngram_nats']:.2f}: better by {margin:.2f}"
+    )
+    tell(f"3 of 4: serving version {outcome['version']}")
+    reports = []
+    with server(config) as target:
+        tell(f"4 of 4: {songs} songs, 250 events each")
+        for seed in range(1, songs + 1):
+            request = GenerateRequest(
+                out=config.songs_dir / f"song-{seed}.mid",
+                data=config.data,
+                sampling=Sampling(seed=seed, temperature=0.9, top_p=0.98),
+                target=target,
+            )
+            report = generate_song(request)
+            reports.append(report.as_dict())
+            tell(f"        {report.out} ({report.notes} notes in {report.seconds:.2f} s)")
+    minutes = (time.monotonic() - began) / 60
+    tell(
+        f"done in {minutes:.1f} minutes. Listen to the songs in {config.songs_dir}; for more:\n"
+        f"  segue serve --root {root} &\n"
+        f"  segue generate --data {root / 'midi'} --seed 7 --out song.mid"
+    )
+    return {**outcome, "songs": reports, "minutes": minutes}
+
+
+@contextlib.contextmanager
+def server(config: Configuration) -> Iterator[str]:
+    """An embedded server of a root's model, in a process of its own.
+
+    Yields:
+      Its address.
+
+    Raises:
+      SegueError: it did not come up.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        port_file, log = Path(folder, "port"), config.logs_dir / "server.log"
+        command = [
+            sys.executable,
+            "-m",
+            "serving",
+            "--port=0",
+            f"--port-file={port_file}",
+            f"--model_name={MODEL_NAME}",
+            f"--model_base_path={config.serving_dir}",
+        ]
+        config.logs_dir.mkdir(parents=True, exist_ok=True)
+        with open(log, "ab") as sink:
+            process = subprocess.Popen(command, stdout=sink, stderr=sink)
+        try:
+            deadline = time.monotonic() + SERVER_SECONDS
+            while not port_file.exists():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise SegueError(f"the model server did not come up; see {log}")
+                time.sleep(0.05)
+            yield f"127.0.0.1:{port_file.read_text().strip()}"
+        finally:
+            process.terminate()
+            process.wait()
