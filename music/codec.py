@@ -258,7 +258,7 @@ class ChordsCodec(Codec):
         streams = []
         for part in song.parts:
             notes = song.notes[song.notes[:, PART] == part]
-            onsets, first = np.unique(notes[:, ONSET], return_index=True)
+            _onsets, first = np.unique(notes[:, ONSET], return_index=True)
             masks = np.bitwise_or.reduceat(1 << (notes[:, PITCH] % 12), first)
             single = (masks & (masks - 1)) == 0
             # Rows are sorted by pitch inside an onset: `first` is the lowest note.
@@ -267,12 +267,12 @@ class ChordsCodec(Codec):
         return tokens.astype(np.int32)[:, None]
 
     def decode(self, events: np.ndarray) -> Song:
-        notes = []
-        for index, token in enumerate(self.check(events)[:, 0].tolist()):
-            for pitch in self.pitches(token):
-                notes.append(
-                    (index * self.TOKEN_TICKS, self.TOKEN_TICKS, pitch, DEFAULT_VELOCITY, 0)
-                )
+        ticks = self.TOKEN_TICKS
+        notes = [
+            (index * ticks, ticks, pitch, DEFAULT_VELOCITY, 0)
+            for index, token in enumerate(self.check(events)[:, 0].tolist())
+            for pitch in self.pitches(token)
+        ]
         return Song(np.array(notes, np.int32).reshape(-1, 5))
 
     def pitches(self, token: int) -> list[int]:

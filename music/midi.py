@@ -188,9 +188,7 @@ class _Reader:
         count = data[0] - 256 if data[0] > 127 else data[0]
         if abs(count) > 7 or data[1] > 1:
             return
-        names = (
-            (_SHARPS, _FLATS) if data[1] == 0 else (_MINOR_SHARPS, _MINOR_FLATS)
-        )[count < 0]
+        names = ((_SHARPS, _FLATS) if data[1] == 0 else (_MINOR_SHARPS, _MINOR_FLATS))[count < 0]
         self.key = f"{names[abs(count)]} {('major', 'minor')[data[1]]}"
 
 

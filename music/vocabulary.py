@@ -175,9 +175,7 @@ def build_vocabulary(
                 f"no {field.name} is seen {min_count} times in {sum(seen.values()):,} events; "
                 "give more music or lower min_count"
             )
-        fields.append(
-            FieldVocabulary(field.name, tuple(sorted(kept)), tuple(sorted(seen.items())))
-        )
+        fields.append(FieldVocabulary(field.name, tuple(sorted(kept)), tuple(sorted(seen.items()))))
     return Vocabulary(codec.config(), tuple(fields), closed)
 
 

@@ -257,7 +257,9 @@ def _sampling_options(command: Callable) -> Callable:
         ),
         click.option("--top-k", type=int, default=0, help="Draw from the k likeliest; 0: off."),
         click.option("--top-p", type=float, default=1.0, help="Draw from this share; 1: off."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Another, another song."),
+        click.option(
+            "--seed", type=int, default=0, show_default=True, help="Another, another song."
+        ),
         click.option("--may-end", is_flag=True, help="Let the model end the song before --steps."),
     ]
     for option in reversed(options):
@@ -279,9 +281,7 @@ def _sampling(values: dict[str, Any]) -> Sampling:
 )
 @click.option("--prime-length", type=int, help="Events of the prime (default: the whole file).")
 @_sampling_options
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("song.mid"), show_default=True
-)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("song.mid"), show_default=True)
 @click.option("--stream", is_flag=True, help="Make it in chunks, and show how it grows.")
 @click.option("--paper-loop", is_flag=True, help="One call a note over a sliding window.")
 @click.option("--target", default="127.0.0.1:8500", show_default=True, help="The model server.")

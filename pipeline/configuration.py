@@ -209,7 +209,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
     key, equals, text = override.partition("=")
     if not equals:
-        raise SegueError(f"--set {override!r} is no setting; write key=value, training.epochs=3 say")
+        raise SegueError(
+            f"--set {override!r} is no setting; write key=value, training.epochs=3 say"
+        )
     *path, last = key.split(".")
     for step in path:
         values = values.setdefault(step, {})

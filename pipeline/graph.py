@@ -85,9 +85,7 @@ def create_pipeline(config: Configuration) -> Pipeline:
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(
-                base_directory=str(config.serving_dir)
-            )
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.serving_dir))
         ),
     )
     return Pipeline(

@@ -50,8 +50,9 @@ def last_run(metadata: Path) -> RunHistory:
         raise SegueError(f"there is no run under {metadata.parent}; make one: segue pipeline run")
     run = max(runs, key=lambda context: context.id)
     executions = sorted(store.get_executions_by_context(run.id), key=lambda e: e.id)
-    node_type = {context_type.id for context_type in store.get_context_types()
-                 if context_type.name == "node"}
+    node_type = {
+        context_type.id for context_type in store.get_context_types() if context_type.name == "node"
+    }
     states = pb.Execution.State
     by_state: dict[int, list[str]] = {}
     outputs: dict[tuple[str, str], str] = {}

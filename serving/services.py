@@ -66,25 +66,25 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._models = models
 
     @_answered
-    def Predict(  # noqa: N802 (the name is the protocol's)
+    def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         return self._run(inference.predict, request, context)
 
     @_answered
-    def Classify(  # noqa: N802
+    def Classify(
         self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
     ) -> classification_pb2.ClassificationResponse:
         return self._run(inference.classify, request, context)
 
     @_answered
-    def Regress(  # noqa: N802
+    def Regress(
         self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
     ) -> regression_pb2.RegressionResponse:
         return self._run(inference.regress, request, context)
 
     @_answered
-    def MultiInference(  # noqa: N802
+    def MultiInference(
         self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
     ) -> inference_pb2.MultiInferenceResponse:
         # All tasks are of one model, which the first one names.
@@ -93,7 +93,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return inference.multi_inference(model, request, version, context.time_remaining())
 
     @_answered
-    def GetModelMetadata(  # noqa: N802
+    def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         _demand_model_spec(request)
@@ -121,7 +121,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._models = models
 
     @_answered
-    def GetModelStatus(  # noqa: N802
+    def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
         _demand_model_spec(request)
@@ -138,7 +138,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return response
 
     @_answered
-    def HandleReloadConfigRequest(  # noqa: N802
+    def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
         raise errors.unimplemented(

@@ -42,9 +42,7 @@ class Executor(tfx_executor.Executor):
                 inputs[standard_component_specs.BASELINE_MODEL_KEY] = [baseline]
             super().Do(inputs, output_dict, exec_properties)
         config = tfma.EvalConfig()
-        proto_utils.json_to_proto(
-            exec_properties[standard_component_specs.EVAL_CONFIG_KEY], config
-        )
+        proto_utils.json_to_proto(exec_properties[standard_component_specs.EVAL_CONFIG_KEY], config)
         evaluation = artifact_utils.get_single_uri(
             output_dict[standard_component_specs.EVALUATION_KEY]
         )

@@ -40,8 +40,8 @@ def build_eval_config(gate: GateSettings) -> tfma.EvalConfig:
             name=name,
             is_baseline=is_baseline,
             signature_name=SIGNATURE,
-            label_keys={output: _LABEL for output in _OUTPUTS},
-            example_weight_keys={output: "scored" for output in _OUTPUTS},
+            label_keys=dict.fromkeys(_OUTPUTS, _LABEL),
+            example_weight_keys=dict.fromkeys(_OUTPUTS, "scored"),
         )
 
     def mean(output: str, bound: float, change: float | None) -> tfma.MetricsSpec:

@@ -54,13 +54,20 @@ class WindowData:
             prepared = tf.data.Dataset.zip((windows, numbers)).map(
                 self._crop, num_parallel_calls=tf.data.AUTOTUNE
             )
-        return prepared.batch(training.batch_size).prefetch(tf.data.AUTOTUNE)
+        steps = -(-self.count(patterns, "train") // training.batch_size)
+        batches = prepared.batch(training.batch_size)
+        # Without it Keras takes the end of the first epoch for a fault.
+        batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
+        return batches.prefetch(tf.data.AUTOTUNE)
 
     def evaluation(self, patterns: Sequence[str]) -> tf.data.Dataset:
         """Batches of the held-out windows, whole, with what is scored as weights."""
         prepare = self._last_step if self.settings.model.kind == "paper" else self._whole
         windows = self._read(patterns).map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        return windows.batch(max(64, self.settings.training.batch_size)).cache()
+        size = max(64, self.settings.training.batch_size)
+        steps = -(-self.count(patterns, "eval") // size)
+        batches = windows.batch(size).cache()
+        return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
     def count(self, patterns: Sequence[str], split: str) -> int:
         """How many windows there are.

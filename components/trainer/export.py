@@ -39,8 +39,7 @@ def facts(model: InferenceModel, training: dict[str, Any]) -> dict[str, Any]:
         "vocabulary": {
             "closed": model.vocabulary.closed,
             "fields": [
-                {"name": field.name, "kept": list(field.kept)}
-                for field in model.vocabulary.fields
+                {"name": field.name, "kept": list(field.kept)} for field in model.vocabulary.fields
             ],
         },
         "training": training,
@@ -102,15 +101,11 @@ def _signatures(model: InferenceModel, known: dict[str, Any]) -> dict[str, Any]:
     def predict_next(events, temperature, top_k, top_p, may_end, seed, position):
         rows, length = tf.shape(events)[0], tf.shape(events)[1]
         settings = Sampling(temperature, top_k, top_p, may_end, seed, position)
-        made = model.generate(
-            events, tf.fill([rows], length), tf.ones([rows], tf.int32), settings
-        )
+        made = model.generate(events, tf.fill([rows], length), tf.ones([rows], tf.int32), settings)
         return {"event": made["events"][:, 0], "log_prob": made["log_prob"][:, 0]}
 
     @tf.function(input_signature=[*prime, *sampling])
-    def generate(
-        prime, prime_length, steps, temperature, top_k, top_p, may_end, seed, position
-    ):
+    def generate(prime, prime_length, steps, temperature, top_k, top_p, may_end, seed, position):
         settings = Sampling(temperature, top_k, top_p, may_end, seed, position)
         return model.generate(prime, prime_length, steps, settings)
 

@@ -245,9 +245,7 @@ class InferenceModel(tf.Module):
         place = tf.where(valid, tf.clip_by_value(place, 0, steps - 1), steps - 1)
         return tf.where(valid, tf.gather(padded, place, batch_dims=1), 0.0)
 
-    def _teacher_forced(
-        self, hidden: tf.Tensor, target: tf.Tensor, codes: tf.Tensor
-    ) -> tf.Tensor:
+    def _teacher_forced(self, hidden: tf.Tensor, target: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
         target = tf.reshape(target, [-1, self.fields])
         codes = tf.reshape(codes, [-1, self.fields])
         earlier: list[tf.Tensor] = []
@@ -298,9 +296,7 @@ class InferenceModel(tf.Module):
                 tf.reduce_all(prime_length <= tf.shape(prime)[1]),
                 ["prime_length must be at most the width of prime, got", prime_length],
             ),
-            tf.debugging.Assert(
-                tf.reduce_all(steps >= 0), ["steps must be 0 or more, got", steps]
-            ),
+            tf.debugging.Assert(tf.reduce_all(steps >= 0), ["steps must be 0 or more, got", steps]),
             tf.debugging.Assert(
                 tf.shape(prime)[0] > 0, ["a batch must have at least one row, got 0"]
             ),

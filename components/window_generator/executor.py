@@ -42,9 +42,7 @@ class Executor(BaseBeamExecutor):
                 pipeline
                 | "Songs" >> ReadSongs(artifact_utils.get_single_uri(input_dict[spec.SONGS]))
                 | "Split"
-                >> SplitSongs(
-                    float(exec_properties[spec.EVAL_SHARE]), exec_properties[spec.SALT]
-                )
+                >> SplitSongs(float(exec_properties[spec.EVAL_SHARE]), exec_properties[spec.SALT])
                 | "Windows"
                 >> WriteWindows(
                     vocabulary,

@@ -137,7 +137,8 @@ def test_a_rest_port_is_told_apart_from_no_server():
 def test_an_unknown_host_is_named():
     with Connection("no-such-host.invalid:8500", timeout=3) as connection:
         line = refused(connection)
-    assert "no-such-host.invalid:8500" in line and "--target" in line
+    assert "no-such-host.invalid:8500" in line
+    assert "--target" in line
 
 
 def test_a_missing_socket_file_is_nobody(tmp_path):
@@ -162,7 +163,8 @@ def test_an_unknown_model_is_named(toy):
     with Connection(toy.target, model="bach") as connection:
         line = refused(connection)
     assert line.startswith(f"no model 'bach' is served at {toy.target}")
-    assert "Latest(bach)" in line and "--model" in line
+    assert "Latest(bach)" in line
+    assert "--model" in line
 
 
 def test_an_unknown_version_is_told_with_those_that_are_there(serve, make_model):
@@ -170,13 +172,15 @@ def test_an_unknown_version_is_told_with_those_that_are_there(serve, make_model)
     with Connection(server.target, version=7) as connection:
         line = refused(connection)
     assert line.startswith(f"version 7 of model 'segue' is not served at {server.target}")
-    assert "it has 9, 3" in line and "--model-version" in line
+    assert "it has 9, 3" in line
+    assert "--model-version" in line
 
 
 def test_an_unknown_signature_is_named(toy):
     with Connection(toy.target) as connection:
         line = refused(connection, "sing")
-    assert "cannot answer 'sing'" in line and 'key "sing" not found' in line
+    assert "cannot answer 'sing'" in line
+    assert 'key "sing" not found' in line
 
 
 def test_the_servers_words_for_a_bad_request_are_kept_on_one_line(toy):
@@ -184,7 +188,8 @@ def test_the_servers_words_for_a_bad_request_are_kept_on_one_line(toy):
     with Connection(toy.target) as connection:
         line = refused(connection)
     assert line.startswith(f"model 'segue' at {toy.target} refuses the request: first second x")
-    assert line.endswith("...") and len(line) < 400
+    assert line.endswith("...")
+    assert len(line) < 400
 
 
 def test_a_wrong_dtype_is_refused_by_the_server(toy):
@@ -197,7 +202,8 @@ def test_a_slow_answer_is_told_with_its_seconds(toy):
     toy.before = lambda: time.sleep(1)
     with Connection(toy.target, timeout=0.4) as connection:
         line = refused(connection)
-    assert "gave no answer within 0.4 s" in line and "--timeout" in line
+    assert "gave no answer within 0.4 s" in line
+    assert "--timeout" in line
     toy.before = None
     with Connection(toy.target) as connection:
         connection.predict("describe", KEYS)
@@ -219,7 +225,8 @@ def test_every_other_refusal_is_one_line(toy, code, words):
     toy.failures.append((code, "because"))
     with Connection(toy.target) as connection:
         line = refused(connection)
-    assert toy.target in line and words in line
+    assert toy.target in line
+    assert words in line
 
 
 def test_an_exception_in_the_server_is_one_line(toy):

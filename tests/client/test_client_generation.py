@@ -139,8 +139,10 @@ def test_generate_gives_what_the_model_makes(toy, client):
     events, log_prob, number = toy.versions[3].song(prime_of(3), 20, {**row, "position": 0})
     assert np.array_equal(made.events, events)
     assert np.array_equal(made.log_prob, np.array(log_prob, np.float32))
-    assert made.events.dtype == np.int32 and made.log_prob.dtype == np.float32
-    assert made.state.shape == (2048,) and made.state[0] == number
+    assert made.events.dtype == np.int32
+    assert made.log_prob.dtype == np.float32
+    assert made.state.shape == (2048,)
+    assert made.state[0] == number
 
 
 def test_a_row_does_not_depend_on_its_neighbours(client):
@@ -375,7 +377,8 @@ def test_a_version_that_goes_away_meanwhile_is_told(serve, connect, make_model):
     next(parts)
     server.versions = {4: make_model(NOTES)}
     line = error_of(lambda: next(parts))
-    assert "version 3 of model 'segue' is not served" in line and "it has 4" in line
+    assert "version 3 of model 'segue' is not served" in line
+    assert "it has 4" in line
 
 
 # sampling

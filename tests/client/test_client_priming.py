@@ -28,7 +28,8 @@ def test_a_file_is_taken_whole_and_left_open_at_its_end(write_song):
     prime = prime_from_file(path, NOTES)
     song = read_midi(path.read_bytes())
     assert np.array_equal(prime.events, NOTES.encode(song)[:-1])
-    assert prime.events[0, 1] == 128 and prime.events[-1, 1] < 128
+    assert prime.events[0, 1] == 128
+    assert prime.events[-1, 1] < 128
     assert prime.song == read_midi(path.read_bytes(), "song")
     assert (prime.kind, prime.path, prime.offset, len(prime)) == ("file", path, 0, 21)
 
@@ -60,7 +61,8 @@ def test_a_missing_file_is_told(tmp_path):
 
 def test_a_folder_in_place_of_a_file_is_told(tmp_path):
     line = error_of(lambda: prime_from_file(tmp_path, NOTES))
-    assert f"{tmp_path} is a folder, not a MIDI file" in line and "--data" in line
+    assert f"{tmp_path} is a folder, not a MIDI file" in line
+    assert "--data" in line
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,8 @@ def test_a_file_that_is_no_song_is_told(tmp_path, data, words):
     path = tmp_path / "bad.mid"
     path.write_bytes(data)
     line = error_of(lambda: prime_from_file(path, NOTES))
-    assert line.startswith(f"{path} cannot be a prime: ") and words in line
+    assert line.startswith(f"{path} cannot be a prime: ")
+    assert words in line
 
 
 def test_a_path_that_cannot_be_opened_is_told(write_song):
@@ -179,9 +182,11 @@ def test_nothing_is_a_songs_opening(codec, write_song):
     song = read_midi(write_song().read_bytes())
     assert prime.events.dtype == np.int32
     assert np.array_equal(prime.events, codec.encode(song)[:1])
-    assert prime.as_dict()["kind"] == "nothing" and prime.as_dict()["length"] == 1
+    assert prime.as_dict()["kind"] == "nothing"
+    assert prime.as_dict()["length"] == 1
 
 
 def test_a_codec_without_a_boundary_needs_a_song():
     line = error_of(lambda: prime_from_nothing(CHORDS))
-    assert "codec 'chords' cannot begin from nothing" in line and "--prime FILE.mid" in line
+    assert "codec 'chords' cannot begin from nothing" in line
+    assert "--prime FILE.mid" in line

@@ -51,7 +51,8 @@ def test_a_song_is_what_the_model_made(request_for, toy, write_song):
     events[0, 0] = 0
     assert np.array_equal(made.notes[:, :3], NotesCodec().decode(events).notes[:, :3])
     assert (made.tempo, made.time_signature) == (96.0, "3/4")
-    assert report.steps_made == 40 and report.notes == 40
+    assert report.steps_made == 40
+    assert report.notes == 40
 
 
 def test_the_report_tells_the_whole_way(request_for, write_song):
@@ -82,7 +83,8 @@ def test_the_report_tells_the_whole_way(request_for, write_song):
         "out": str(request.out),
     }
     assert -4 < log_prob < 0
-    assert seconds > 0 and speed == pytest.approx(40 / seconds)
+    assert seconds > 0
+    assert speed == pytest.approx(40 / seconds)
 
 
 def test_the_same_seed_gives_the_same_bytes(request_for, write_song, tmp_path):

@@ -81,7 +81,8 @@ def test_closing_cancels_a_run(toys, eventually):
     eventually(lambda: len(model._handles) >= 2)
     model.close()
     thread.join(20)
-    assert failure and failure[0].code.name == "CANCELLED"
+    assert failure
+    assert failure[0].code.name == "CANCELLED"
 
 
 def test_no_saved_model_is_not_found(tmp_path):

@@ -250,8 +250,16 @@ def start_process(base, tmp_path, eventually):
     def start(*flags):
         port_file = tmp_path / f"port-{len(processes)}"
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving", "--port=0", "--model_base_path", str(base)]
-            + [f"--port-file={port_file}", *flags],
+            [
+                sys.executable,
+                "-m",
+                "serving",
+                "--port=0",
+                "--model_base_path",
+                str(base),
+                f"--port-file={port_file}",
+                *flags,
+            ],
             cwd=Path(serving.__file__).parents[1],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -290,7 +298,7 @@ def test_row_41_ctrl_c_is_quiet_even_when_a_call_never_ends(start_process, base,
     endless = client.prediction.Predict.future(client.request(FOREVER, "slow"), timeout=60)
     assert client.one(1.0) == (2.0, 3)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    _out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
     assert endless.code() is not grpc.StatusCode.OK
 
