@@ -36,9 +36,6 @@ from client.connection import Answer, Connection
 from music.codec import Codec, build_codec
 from music.errors import SegueError
 
-# h and c of the three LSTM layers: 2 * (256 + 512 + 256).
-STATE_SIZE = 2048
-
 MAX_TEMPERATURE = 100.0
 _INT32_MAX = 2**31 - 1
 
@@ -111,6 +108,8 @@ class Limits:
       max_prime: events that it may have at most.
       max_steps: events that one song may be asked to have.
       max_batch: songs in one call.
+      state_size: numbers that `generate` hands over for `resume` and `step`: h and c
+        of the LSTM layers, 2048 for the stack of 256, 512 and 256 units.
     """
 
     window: int
@@ -118,6 +117,7 @@ class Limits:
     max_prime: int
     max_steps: int
     max_batch: int
+    state_size: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -429,7 +429,8 @@ class GenerationClient:
         log_prob = self._output(answer, signature, "log_prob", np.float32, (count, ran))
         states: Sequence[np.ndarray | None] = [None] * count
         if facts.lacks("resume") is None or facts.lacks("step") is None:
-            states = list(self._output(answer, signature, "state", np.float32, (count, STATE_SIZE)))
+            shape = (count, facts.limits.state_size)
+            states = list(self._output(answer, signature, "state", np.float32, shape))
         rows = []
         for index, n in enumerate(wanted):
             # Rows are filled with -1 past their end.
@@ -454,7 +455,9 @@ class GenerationClient:
         log_prob = self._output(answer, signature, "log_prob", np.float32, (1,))
         state = None
         if signature == "step":
-            state = self._output(answer, signature, "state", np.float32, (1, STATE_SIZE))[0]
+            state = self._output(
+                answer, signature, "state", np.float32, (1, facts.limits.state_size)
+            )[0]
         return Generated(self._spelled(facts, signature, event), log_prob, state)
 
     def _output(

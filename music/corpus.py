@@ -21,10 +21,6 @@ from music.errors import SegueError
 from music.midi import write_midi
 from music.song import DEFAULT_VELOCITY, TICKS_PER_QUARTER, Song
 
-# A chorale: a work of Bach's with four parts. Others of his in the corpus
-# (preludes, inventions) are left to `export bach`.
-CHORALE_PARTS = 4
-
 
 def composers() -> list[str]:
     """The composers that music21's corpus holds, as `export` takes them."""

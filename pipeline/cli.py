@@ -344,16 +344,29 @@ def generate(
     show_default=True,
     help="Folder of everything that the demo makes.",
 )
-@click.option("--songs", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option(
+    "--songs", type=click.IntRange(1, 100), default=3, show_default=True, help="Songs to make."
+)
+@click.option(
+    "--chorales",
+    type=click.IntRange(4, 400),
+    default=180,
+    show_default=True,
+    help="Chorales to learn from.",
+)
+@click.option(
+    "--preset", default="default", show_default=True, help="`smoke` is through in two minutes."
+)
 @_AS_JSON
 @click.pass_context
-def demo(ctx: click.Context, root: Path, songs: int, as_json: bool) -> None:
+def demo(
+    ctx: click.Context, root: Path, songs: int, chorales: int, preset: str, as_json: bool
+) -> None:
     """The whole way on Bach's chorales; ends with songs to hear."""
-    from pipeline.demo import run_demo
+    from pipeline.demo import DemoSettings, run_demo
 
     result = run_demo(
-        root,
-        songs,
+        DemoSettings(root, songs, chorales, preset),
         lambda config: _run_pipeline(config, ctx.obj["verbose"]),
         _require_pushed,
         _counter("chorales"),

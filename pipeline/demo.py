@@ -8,6 +8,7 @@ an embedded server takes up what was pushed, and a client asks it for songs.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import subprocess
 import sys
 import tempfile
@@ -18,22 +19,40 @@ from typing import Any
 
 from client.generation import Sampling
 from client.songs import GenerateRequest, generate_song
-from music.corpus import CHORALE_PARTS, export
+from music.corpus import export
 from music.errors import SegueError
 from pipeline.configuration import MODEL_NAME, Configuration, load_configuration
 
-CHORALES = 180
+# A chorale has four parts; other works of Bach's in the corpus have more or fewer.
+CHORALE_PARTS = 4
 SERVER_SECONDS = 120.0
+TRAINING_MINUTES = 6
 
 
-def demo_configuration(root: Path) -> Configuration:
-    """The default preset on the demo's data."""
-    return load_configuration(root / "midi", root, "default", ["training.max_minutes=6"])
+@dataclasses.dataclass(frozen=True)
+class DemoSettings:
+    """What the demo does.
+
+    Attributes:
+      root: folder of everything that it makes.
+      songs: how many to generate.
+      chorales: how many to learn from.
+      preset: of the pipeline.
+    """
+
+    root: Path
+    songs: int = 3
+    chorales: int = 180
+    preset: str = "default"
+
+    def configuration(self) -> Configuration:
+        """The preset on the demo's data, with an end to its training."""
+        minutes = f"training.max_minutes={TRAINING_MINUTES}"
+        return load_configuration(self.root / "midi", self.root, self.preset, [minutes])
 
 
 def run_demo(
-    root: Path,
-    songs: int,
+    settings: DemoSettings,
     run_pipeline: Callable[[Configuration], dict[str, Any]],
     require_pushed: Callable[[dict[str, Any]], None],
     on_song: Callable[[int, int], None],
@@ -42,8 +61,7 @@ def run_demo(
     """Runs the demo.
 
     Args:
-      root: folder of everything that it makes.
-      songs: how many to generate.
+      settings: how much of everything.
       run_pipeline: runs a configuration and says what it did.
       require_pushed: raises when that ended without a version in service.
       on_song: told (done, of) as chorales are exported.
@@ -56,22 +74,24 @@ def run_demo(
       SegueError: a step failed; the message says which and why.
     """
     began = time.monotonic()
-    tell(f"1 of 4: {CHORALES} four-part chorales by J. S. Bach, as MIDI files in {root / 'midi'}")
-    export("bach", root / "midi", limit=CHORALES, parts=CHORALE_PARTS, on_song=on_song)
-    tell("2 of 4: learning from them (at most 6 minutes of training)")
-    config = demo_configuration(root)
+    root, config = settings.root, settings.configuration()
+    count = settings.chorales
+    tell(f"1 of 4: {count} four-part chorales by J. S. Bach, as MIDI files in {config.data}")
+    export("bach", config.data, count, parts=CHORALE_PARTS, on_song=on_song)
+    tell(f"2 of 4: learning from them (at most {TRAINING_MINUTES} minutes of training)")
     outcome = run_pipeline(config)
     require_pushed(outcome)
     margin = outcome["ngram_nats"] - outcome["nats"]
     tell(
         f"        on chorales it has never seen the model needs {outcome['nats']:.2f} nats an "
-        f"event, the n-gram {outcome['ngram_nats']:.2f}: better by {margin:.2f}"
+        f"event, the n-gram {outcome['ngram_nats']:.2f}: "
+        f"{'better' if margin > 0 else 'worse'} by {abs(margin):.2f}"
     )
     tell(f"3 of 4: serving version {outcome['version']}")
     reports = []
     with server(config) as target:
-        tell(f"4 of 4: {songs} songs, 250 events each")
-        for seed in range(1, songs + 1):
+        tell(f"4 of 4: {settings.songs} songs, 250 events each")
+        for seed in range(1, settings.songs + 1):
             request = GenerateRequest(
                 out=config.songs_dir / f"song-{seed}.mid",
                 data=config.data,

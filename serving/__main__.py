@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SegueError as error:
         if verbose:
             logging.getLogger(__name__).exception("the server could not start")
-        print(f"segue serving: error: {error}", file=sys.stderr, flush=True)
+        print(f"segue: {error}", file=sys.stderr, flush=True)
         return 1
 
 

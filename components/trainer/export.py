@@ -49,6 +49,7 @@ def facts(model: InferenceModel, training: dict[str, Any]) -> dict[str, Any]:
             "max_prime": MAX_PRIME,
             "max_steps": MAX_STEPS,
             "max_batch": MAX_BATCH,
+            "state_size": model.settings.state_size,
         },
         "signatures": {
             "serving_default": None,

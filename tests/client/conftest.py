@@ -70,6 +70,7 @@ class ToyModel:
             "max_prime": 4000,
             "max_steps": 2000,
             "max_batch": 16,
+            "state_size": 2048,
         }
         self.training = {"preset": "paper" if self.paper else "default", "nats": 2.31}
         lacking = "the paper preset slides a window and carries no state" if self.paper else None

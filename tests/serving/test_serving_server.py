@@ -339,7 +339,7 @@ def test_row_44_flags_are_spelled_both_ways(monkeypatch):
 )
 def test_a_wrong_flag_is_one_line_and_code_1(capsys, argv, message):
     assert main(argv) == 1
-    assert capsys.readouterr().err == f"segue serving: error: {message}\n"
+    assert capsys.readouterr().err == f"segue: {message}\n"
 
 
 def test_a_missing_model_is_reported_without_tensorflow(tmp_path):
@@ -357,7 +357,7 @@ def test_a_missing_model_is_reported_without_tensorflow(tmp_path):
         timeout=60,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"segue serving: error: no model at {tmp_path}/none: ")
+    assert done.stderr.startswith(f"segue: no model at {tmp_path}/none: ")
 
 
 def test_a_port_file_that_cannot_be_written_is_one_line(base, push, tmp_path, capsys, monkeypatch):
@@ -367,5 +367,5 @@ def test_a_port_file_that_cannot_be_written_is_one_line(base, push, tmp_path, ca
     code = main(["--port=0", f"--model_base_path={base}", f"--port_file={path}"])
     assert code == 1
     assert capsys.readouterr().err == (
-        f"segue serving: error: --port_file={path} cannot be written: No such file or directory\n"
+        f"segue: --port_file={path} cannot be written: No such file or directory\n"
     )

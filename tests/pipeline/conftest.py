@@ -1,0 +1,94 @@
+"""One real run of the pipeline, and one real server, for all tests that need them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from music.corpus import export
+
+CHORALES = 16
+
+
+class Run(NamedTuple):
+    """A finished run of the pipeline."""
+
+    data: Path
+    root: Path
+    outcome: dict
+    log: str
+
+
+@pytest.fixture(scope="session")
+def chorales(tmp_path_factory) -> Path:
+    """Good MIDI files, and in a subfolder one that is none and one that is cut off."""
+    folder = tmp_path_factory.mktemp("midi")
+    written = export("bach", folder, limit=CHORALES, parts=4)
+    odd = folder / "odd"
+    odd.mkdir()
+    (odd / "letter.mid").write_text("Dear Sebastian,")
+    (odd / "cut.MID").write_bytes(written[0].read_bytes()[:20])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def first_run(segue, chorales, tmp_path_factory) -> Run:
+    """The smoke preset, from MIDI files to a pushed version."""
+    root = tmp_path_factory.mktemp("root") / "run"
+    ran = segue(
+        "pipeline", "run", "--engine", "local", "--preset", "smoke",
+        "--data", chorales, "--root", root, "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    return Run(chorales, root, ran.json, ran.err)
+
+
+@pytest.fixture
+def root_copy(first_run, tmp_path) -> Path:
+    """A copy of the first run's serving folder, for tests that change it."""
+    copy = tmp_path / "root"
+    shutil.copytree(first_run.root / "serving", copy / "serving")
+    return copy
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory):
+    """Starts `segue serve` for a root and returns its address; all end with the session."""
+    processes = []
+
+    def start(root: Path) -> str:
+        port_file = tmp_path_factory.mktemp("server") / "port"
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "pipeline.cli", "serve", "--root", str(root),
+                "--port=0", f"--port-file={port_file}",
+            ],
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        processes.append(process)
+        deadline = time.monotonic() + 120
+        while not port_file.exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return f"127.0.0.1:{port_file.read_text().strip()}"
+
+    yield start
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def target(serve, first_run) -> str:
+    """A server of the first run's model."""
+    return serve(first_run.root)

@@ -1,0 +1,137 @@
+"""The command line: quick answers, and one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from music.corpus import export
+from pipeline.lock import exclusive
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory):
+    return export("bach", tmp_path_factory.mktemp("song"), limit=1, parts=4)[0]
+
+
+def test_help_answers_at_once_and_imports_nothing_heavy():
+    probe = (
+        "import sys; from click.testing import CliRunner; from pipeline.cli import main; "
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0; "
+        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'music21', 'grpc'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", probe], check=True)
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "pipeline.cli", "--help"], check=True, stdout=-3)
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: path / "nowhere", "there is no folder"),
+        (lambda path: path, "there is no MIDI file in"),
+        (lambda path: path / "a.mid", "is a file; name the folder"),
+    ],
+    ids=["missing", "empty", "file"],
+)
+def test_a_data_folder_that_is_none_is_one_line(segue, one_line, tmp_path, make, words):
+    (tmp_path / "notes.txt").write_text("no MIDI")
+    if "file" in words and "is a file" in words:
+        (tmp_path / "a.mid").write_bytes(b"")
+    root = tmp_path / "root"
+    line = one_line(segue("pipeline", "run", "--data", make(tmp_path), "--root", root))
+    assert words in line
+    assert not root.exists()
+
+
+def test_a_preset_that_does_not_exist_is_one_line(segue, one_line, song):
+    line = one_line(segue("pipeline", "run", "--data", song.parent, "--preset", "jazz"))
+    assert line.startswith("preset 'jazz' does not exist; choose one of default, paper, smoke")
+
+
+def test_a_second_run_on_a_root_is_refused_at_once(segue, one_line, song, tmp_path):
+    with exclusive(tmp_path):
+        began = time.perf_counter()
+        line = one_line(segue("pipeline", "run", "--data", song.parent, "--root", tmp_path))
+        assert time.perf_counter() - began < 5
+    assert line.startswith("another run (process ")
+    assert line.endswith("wait for it, or choose another --root")
+
+
+def test_a_single_song_cannot_be_split_and_leaves_nothing_pushed(segue, song, tmp_path):
+    root = tmp_path / "root"
+    ran = segue("pipeline", "run", "--preset", "smoke", "--data", song.parent, "--root", root)
+    assert ran.code == 1
+    last = ran.err.splitlines()[-1]
+    assert last.startswith("segue: the ")
+    assert "split has no window" in last
+    assert "Traceback" not in ran.err
+    assert not (root / "serving").exists()
+
+
+def test_a_server_that_is_not_there_is_one_line(segue, one_line, song, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        target = f"127.0.0.1:{free.getsockname()[1]}"
+    out = tmp_path / "song.mid"
+    line = one_line(segue("generate", "--prime", song, "--target", target, "--out", out))
+    assert line.startswith(f"no model server answers at {target}; start one with `segue serve")
+    assert not out.exists()
+
+
+def test_a_model_that_was_never_pushed_is_one_line(segue, one_line, tmp_path):
+    line = one_line(segue("serve", "--root", tmp_path, "--port=0"))
+    assert str(tmp_path) in line
+    assert "segue pipeline run" in line
+
+
+def test_an_unknown_composer_is_one_line_that_names_others(segue, one_line, tmp_path):
+    line = one_line(segue("corpus", "export", "zappa", "--out", tmp_path))
+    assert "no composer 'zappa'" in line
+    assert "palestrina" in line
+
+
+def test_the_corpus_is_exported_as_midi_files(segue, tmp_path):
+    ran = segue("corpus", "export", "bach", "--out", tmp_path / "m", "--limit", 2, "--json")
+    assert ran.code == 0, ran.err
+    files = ran.json["files"]
+    assert len(files) == 2
+    for file in files:
+        with open(file, "rb") as handle:
+            assert handle.read(4) == b"MThd"
+
+
+def test_the_version_is_told(segue):
+    assert "version 0.1.0" in segue("--version").out
+
+
+def test_a_defect_of_ours_is_one_line_and_another_code(monkeypatch):
+    from click.testing import CliRunner
+
+    import music.corpus
+    from pipeline.cli import main
+
+    def broken(*_, **__):
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(music.corpus, "export", broken)
+    result = CliRunner().invoke(main, ["corpus", "export", "bach", "--out", "x"])
+    assert result.exit_code == 70
+    assert "this should not have happened: RuntimeError: two lines" in result.output
+    result = CliRunner().invoke(main, ["--verbose", "corpus", "export", "bach", "--out", "x"])
+    assert isinstance(result.exception, RuntimeError)
+
+
+def test_json_is_all_that_stdout_holds(segue, tmp_path):
+    ran = segue("corpus", "export", "bach", "--out", tmp_path, "--limit", 1, "--json")
+    assert json.loads(ran.out)["composer"] == "bach"

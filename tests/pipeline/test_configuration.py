@@ -1,0 +1,113 @@
+"""One frozen configuration: presets, overrides, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from music.errors import SegueError
+from pipeline.configuration import (
+    Configuration,
+    code_fingerprint,
+    load_configuration,
+    preset_names,
+)
+
+HERE = Path("midi"), Path("root")
+
+
+def load(preset="default", *overrides, **fields) -> Configuration:
+    return load_configuration(*HERE, preset, overrides, **fields)
+
+
+def test_the_three_presets_are_there_and_load():
+    assert preset_names() == ["default", "paper", "smoke"]
+    for name in preset_names():
+        assert load(name).preset == name
+
+
+def test_the_paper_preset_is_the_papers_experiment():
+    config = load("paper")
+    assert config.codec == {"name": "chords"}
+    assert (config.window.length, config.window.form) == (75, "last")
+    assert config.vocabulary.min_count == 10
+    assert config.vocabulary.closed
+    assert (config.training.batch_size, config.model.dropout) == (256, 0.5)
+    assert (config.model.kind, config.model.units, config.model.dense) == (
+        "paper",
+        (256, 512, 256),
+        256,
+    )
+
+
+def test_the_default_preset_has_the_papers_stack_and_a_state_of_2048():
+    config = load("default")
+    assert config.model.units == (256, 512, 256)
+    assert config.model.state_size == 2048
+    assert config.window.form == "every"
+
+
+def test_an_override_changes_one_value_and_keeps_the_others():
+    plain, changed = load(), load("default", "training.epochs=3", "gate.max_nats=1e-1")
+    assert changed.training == dataclasses.replace(plain.training, epochs=3)
+    assert changed.gate.max_nats == 0.1
+
+
+def test_folders_are_made_absolute():
+    config = load()
+    assert config.data == Path.cwd() / "midi"
+    assert config.serving_dir == Path.cwd() / "root" / "serving" / "segue"
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load().preset = "other"
+
+
+def test_a_yaml_file_of_the_users_is_a_preset_too(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("training: {epochs: 2}\ncodec: {name: notes, velocity: true}\n")
+    config = load(str(path))
+    assert (config.preset, config.training.epochs) == ("mine", 2)
+    assert config.schema == "notes-velocity"
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "words"),
+    [
+        ("jazz", (), "preset 'jazz' does not exist; choose one of default, paper, smoke"),
+        ("nowhere.yaml", (), "cannot read the preset nowhere.yaml: No such file"),
+        ("default", ("training.epoch=3",), "setting training.epoch does not exist"),
+        ("default", ("speed=3",), "setting speed does not exist"),
+        ("default", ("training.epochs",), "is no setting; write key=value"),
+        ("default", ("training.epochs=many",), "takes a value of type int, got 'many'"),
+        ("default", ("training.epochs=0",), "epochs 0 is not allowed"),
+        ("default", ("training=3",), "training is a group of settings, got 3"),
+        ("default", ("window.length=0",), "window length 0 is outside 1..4096"),
+        ("default", ("split.eval_share=1.5",), "eval_share 1.5 is not allowed"),
+        ("default", ("gate.max_nats=.nan",), "it must be a finite number"),
+        ("default", ("model.dropout=1.0",), "dropout 1.0 is not allowed"),
+        ("default", ("codec.name=jazz",), "codec 'jazz' does not exist"),
+        ("paper", ("codec.name=notes",), "does not go with codec 'notes'"),
+        ("paper", ("window.form=every",), "does not go with window form 'every'"),
+    ],
+)
+def test_what_cannot_be_is_one_line_that_names_it(preset, overrides, words):
+    with pytest.raises(SegueError) as refusal:
+        load(preset, *overrides)
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_preset_that_is_no_yaml_is_one_line(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("training: [1,\n")
+    with pytest.raises(SegueError, match="is not YAML") as refusal:
+        load(str(path))
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_code_fingerprint_is_stable():
+    assert code_fingerprint() == code_fingerprint()

@@ -1,0 +1,181 @@
+"""`segue generate` against a real server of a model that the pipeline made."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from music.midi import read_midi
+
+STEPS = 250
+
+
+@pytest.fixture(scope="module")
+def prime(chorales):
+    return sorted(chorales.glob("*.mid"))[0]
+
+
+@pytest.fixture
+def generate(segue, target, prime, tmp_path):
+    """Makes a song; returns (bytes, report)."""
+
+    def make(name: str, *flags: object):
+        out = tmp_path / f"{name}.mid"
+        ran = segue(
+            "generate", "--prime", prime, "--target", target, "--out", out, "--json", *flags
+        )
+        assert ran.code == 0, ran.err
+        return out.read_bytes(), ran.json
+
+    return make
+
+
+def test_a_seed_gives_the_same_bytes_and_another_seed_another_song(generate):
+    first, report = generate("first", "--seed", 7)
+    again, _ = generate("again", "--seed", 7)
+    other, _ = generate("other", "--seed", 8)
+    assert first == again
+    assert first != other
+    assert report["steps_made"] == STEPS
+    assert report["notes"] == STEPS
+
+
+def test_chunks_make_the_same_song_as_one_call(generate):
+    whole, _ = generate("whole", "--seed", 3, "--temperature", 0.9, "--top-p", 0.95)
+    chunks, report = generate(
+        "chunks", "--seed", 3, "--temperature", 0.9, "--top-p", 0.95, "--stream"
+    )
+    assert chunks == whole
+    assert report["mode"] == "stream"
+
+
+def test_the_papers_loop_makes_a_song_too(generate):
+    data, report = generate("loop", "--seed", 3, "--paper-loop", "--steps", 30)
+    assert len(read_midi(data)) == 30
+    assert report["mode"] == "paper-loop"
+
+
+def test_the_report_says_what_was_done(generate, first_run, target, tmp_path):
+    _, report = generate("song", "--seed", 5, "--top-k", 12)
+    assert report["model"] == "segue"
+    assert report["version"] == first_run.outcome["version"]
+    assert report["target"] == target
+    assert report["sampling"]["seed"] == 5
+    assert report["sampling"]["top_k"] == 12
+    assert report["seconds"] > 0
+    assert report["out"] == str(tmp_path / "song.mid")
+
+
+def test_music21_reads_the_same_notes_back(generate):
+    from music21 import converter
+
+    data, _ = generate("song", "--seed", 11)
+    ours = read_midi(data)
+    score = converter.parse(data, format="midi", quantizePost=False, forceSource=True)
+    theirs = sorted(
+        (round(float(element.getOffsetInHierarchy(part)) * 24), note.pitch.midi)
+        for part in score.parts
+        for element in part.recurse().notes
+        for note in (element.notes if element.isChord else [element])
+        # music21 cuts notes at bar lines; what continues a note is no new one.
+        if note.tie is None or note.tie.type == "start"
+    )
+    assert len(theirs) == STEPS
+    assert theirs == sorted(map(tuple, ours.notes[:, [0, 2]].tolist()))
+
+
+def test_a_random_section_of_the_data_is_drawn_by_the_seed(segue, target, chorales, tmp_path):
+    reports = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        ran = segue(
+            "generate", "--data", chorales, "--target", target, "--seed", seed,
+            "--out", tmp_path / f"{name}.mid", "--steps", 20, "--json",
+        )  # fmt: skip
+        assert ran.code == 0, ran.err
+        reports.append(ran.json["prime"])
+    assert reports[0] == reports[1]
+    assert reports[0] != reports[2]
+
+
+def test_a_song_from_nothing_needs_no_prime(segue, target, tmp_path):
+    out = tmp_path / "new.mid"
+    ran = segue("generate", "--target", target, "--out", out, "--steps", 10)
+    assert ran.code == 0, ran.err
+    assert len(read_midi(out.read_bytes())) == 10
+    assert "10 notes by segue version" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--steps", 0), "steps 0"),
+        (("--steps", -3), "steps -3"),
+        (("--temperature", -1), "temperature -1"),
+        (("--top-p", 0), "top_p 0"),
+        (("--top-k", -2), "top_k -2"),
+        (("--stream", "--paper-loop"), "choose one"),
+        (("--model", "jazz"), "'jazz'"),
+        (("--model-version", 3), "version 3"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(segue, one_line, target, prime, tmp_path, flags, words):
+    out = tmp_path / "song.mid"
+    line = one_line(segue("generate", "--prime", prime, "--target", target, "--out", out, *flags))
+    assert words in line
+    assert not out.exists()
+
+
+def test_a_prime_that_is_no_midi_is_one_line(segue, one_line, target, chorales, tmp_path):
+    letter = chorales / "odd" / "letter.mid"
+    out = tmp_path / "song.mid"
+    line = one_line(segue("generate", "--prime", letter, "--target", target, "--out", out))
+    assert str(letter) in line
+    assert not out.exists()
+
+
+def test_a_port_in_use_is_one_line(segue, one_line, first_run):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = one_line(segue("serve", "--root", first_run.root, f"--port={port}"))
+    assert str(port) in line
+    assert "--port" in line
+
+
+def test_the_client_needs_no_tensorflow(target, prime, tmp_path):
+    probe = """
+import sys
+from pathlib import Path
+from client.songs import GenerateRequest, generate_song
+generate_song(GenerateRequest(Path(sys.argv[1]), prime=Path(sys.argv[2]), target=sys.argv[3]))
+assert not {"tensorflow", "tfx", "apache_beam"} & set(sys.modules)
+"""
+    out = tmp_path / "song.mid"
+    subprocess.run([sys.executable, "-c", probe, str(out), str(prime), target], check=True)
+    assert len(read_midi(out.read_bytes())) == STEPS
+
+
+def test_events_of_one_call_chunks_and_steps_agree_over_the_wire(target, chorales):
+    from client.connection import Connection
+    from client.generation import GenerationClient, Sampling
+    from client.priming import prime_from_file
+
+    with Connection(target) as connection:
+        client = GenerationClient(connection)
+        codec = client.describe().codec
+        paths = sorted(chorales.glob("*.mid"))[:3]
+        primes = [prime_from_file(path, codec).events for path in paths]
+        settings = [Sampling(seed=seed) for seed in (1, 2, 3)]
+        together = client.generate(primes, STEPS, settings)
+        for prime, sampling, made in zip(primes, settings, together, strict=True):
+            (alone,) = client.generate([prime], STEPS, sampling)
+            chunks = [part.events for part in client.stream(prime, STEPS, sampling, chunk=25)]
+            steps = [part.events for part in client.step_loop(prime, STEPS, sampling)]
+            assert np.array_equal(alone.events, made.events)
+            assert np.array_equal(np.concatenate(chunks), made.events)
+            assert np.array_equal(np.concatenate(steps), made.events)

@@ -1,0 +1,107 @@
+"""The whole pipeline on real MIDI: what runs, what is reused, what is pushed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+NODES = {
+    "MidiParser",
+    "VocabularyBuilder",
+    "WindowGenerator",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Trainer",
+    "Evaluator",
+    "Pusher",
+}
+
+
+def versions(root):
+    return sorted(path.name for path in (root / "serving" / "segue").iterdir())
+
+
+def test_every_node_runs_once_and_a_good_model_is_blessed_and_pushed(first_run):
+    outcome = first_run.outcome
+    assert len(outcome["executed"]) == len(NODES)
+    assert set(outcome["executed"]) == NODES
+    assert outcome["cached"] == []
+    assert outcome["blessed"]
+    assert versions(first_run.root) == [str(outcome["version"])]
+    version = first_run.root / "serving" / "segue" / str(outcome["version"])
+    assert (version / "saved_model.pb").exists()
+    assert json.loads((version / "assets" / "segue.json").read_text())["codec"]["name"] == "notes"
+
+
+def test_corrupt_files_among_good_ones_are_counted_and_named(first_run):
+    assert "18 files: 16 kept, 2 rejected" in first_run.log
+    assert "odd/letter.mid (not-midi)" in first_run.log
+    assert "odd/cut.MID (damaged)" in first_run.log
+    (path,) = (first_run.root / "pipeline" / "MidiParser" / "verdicts").glob("*/verdicts.jsonl")
+    rows = {row["file"]: row for row in map(json.loads, path.read_text().splitlines())}
+    assert len(rows) == 18
+    assert rows["odd/letter.mid"]["reason"] == "not-midi"
+    assert sum(row["verdict"] == "kept" for row in rows.values()) == 16
+
+
+def test_the_screen_shows_progress_and_the_log_file_the_chatter(first_run):
+    assert "epoch 3 of 3: loss" in first_run.log
+    assert "blessed: held-out" in first_run.log
+    assert "tensorflow" not in first_run.log.lower()
+    (log,) = (first_run.root / "logs").glob("pipeline-*.log")
+    assert "Component MidiParser is running" in log.read_text()
+
+
+def test_a_run_without_changes_runs_no_node_again(segue, first_run):
+    ran = segue(
+        "pipeline", "run", "--preset", "smoke", "--data", first_run.data,
+        "--root", first_run.root, "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert ran.json["executed"] == []
+    assert set(ran.json["cached"]) == NODES
+    assert ran.json["version"] == first_run.outcome["version"]
+    assert versions(first_run.root) == [str(first_run.outcome["version"])]
+
+
+def test_a_bound_that_is_missed_blocks_the_push_and_says_by_how_much(segue, one_line, first_run):
+    ran = segue(
+        "pipeline", "run", "--preset", "smoke", "--data", first_run.data,
+        "--root", first_run.root, "--set", "gate.max_nats=0.1",
+    )  # fmt: skip
+    assert ran.code == 1
+    line = ran.err.splitlines()[-1]
+    nats = first_run.outcome["nats"]
+    assert line.startswith("segue: the model is not pushed; refused: held-out")
+    assert f"against the bound it stands at {nats:.3f}, allowed is 0.100" in line
+    assert f"{nats - 0.1:.3f} nats too many" in line
+    assert versions(first_run.root) == [str(first_run.outcome["version"])]
+
+
+@pytest.mark.slow
+def test_a_changed_setting_trains_again_and_meets_the_model_in_service(segue, first_run, tmp_path):
+    import shutil
+
+    root = tmp_path / "root"
+    shutil.copytree(first_run.root / "serving", root / "serving")
+    ran = segue(
+        "pipeline", "run", "--preset", "smoke", "--data", first_run.data, "--root", root,
+        "--set", "training.epochs=1", "--set", "gate.max_nats_over_service=0.0", "--json",
+    )  # fmt: skip
+    assert ran.code == 1
+    assert not ran.json["blessed"]
+    assert "against the model in service it stands at" in ran.err.splitlines()[-1]
+    assert versions(root) == [str(first_run.outcome["version"])]
+
+
+@pytest.mark.slow
+def test_the_43_songs_of_the_papers_size_end_with_a_pushed_version(segue, reichardt, tmp_path):
+    ran = segue(
+        "pipeline", "run", "--engine", "local", "--preset", "smoke",
+        "--data", reichardt, "--root", tmp_path / "root", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert set(ran.json["executed"]) == NODES
+    assert ran.json["present"]
