@@ -25,6 +25,7 @@ from client.priming import Prime, prime_from_file, prime_from_nothing, random_se
 from music.codec import Codec
 from music.errors import SegueError
 from music.midi import write_midi
+from music.roll import piano_roll_svg
 from music.song import Song
 
 MODES = ("call", "stream", "paper-loop")
@@ -40,6 +41,7 @@ class GenerateRequest:
 
     Attributes:
       out: where the MIDI file goes; its folder is made when it is missing.
+      roll: where its piano roll goes (SVG); None draws none.
       prime: a MIDI file to go on from.
       data: a folder of MIDI files to take a random section from. Without
         `prime` and `data` the song begins from nothing.
@@ -53,6 +55,7 @@ class GenerateRequest:
     """
 
     out: Path
+    roll: Path | None = None
     prime: Path | None = None
     data: Path | None = None
     prime_length: int | None = None
@@ -81,6 +84,7 @@ class SongReport:
       events_per_second: events made in that time.
       log_prob: the mean of the model's log probabilities, nats an event.
       out: the file.
+      roll: its picture; None where none was asked for.
     """
 
     model: str
@@ -97,6 +101,7 @@ class SongReport:
     events_per_second: float
     log_prob: float
     out: str
+    roll: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON types."""
@@ -116,7 +121,9 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
     if request.steps < 1:
         raise SegueError(f"steps {request.steps} makes no song; ask for 1 or more")
     out = Path(request.out)
-    check_writable(out)
+    for path in (out, request.roll):
+        if path is not None:
+            check_writable(Path(path))
     with Connection(request.target, request.model, request.version, request.timeout) as connection:
         client = GenerationClient(connection)
         facts = client.describe()
@@ -130,6 +137,8 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
         )
     remark = _remark(facts, request, prime, len(generated))
     write_atomically(out, write_midi(song, remark))
+    if request.roll is not None:
+        write_atomically(Path(request.roll), piano_roll_svg(song, remark).encode())
     return SongReport(
         model=facts.model,
         version=facts.version,
@@ -145,6 +154,7 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
         events_per_second=len(generated) / seconds,
         log_prob=float(generated.log_prob.astype(np.float64).mean()),
         out=str(out),
+        roll=None if request.roll is None else str(request.roll),
     )
 
 

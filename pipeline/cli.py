@@ -282,6 +282,7 @@ def _sampling(values: dict[str, Any]) -> Sampling:
 @click.option("--prime-length", type=int, help="Events of the prime (default: the whole file).")
 @_sampling_options
 @click.option("--out", type=click.Path(path_type=Path), default=Path("song.mid"), show_default=True)
+@click.option("--roll", type=click.Path(path_type=Path), help="Draw its piano roll (SVG) here.")
 @click.option("--stream", is_flag=True, help="Make it in chunks, and show how it grows.")
 @click.option("--paper-loop", is_flag=True, help="One call a note over a sliding window.")
 @click.option("--target", default="127.0.0.1:8500", show_default=True, help="The model server.")
@@ -295,6 +296,7 @@ def generate(
     prime_length: int | None,
     steps: int,
     out: Path,
+    roll: Path | None,
     stream: bool,
     paper_loop: bool,
     target: str,
@@ -311,6 +313,7 @@ def generate(
         raise SegueError("both --stream and --paper-loop were given; choose one")
     request = GenerateRequest(
         out=out,
+        roll=roll,
         prime=prime,
         data=data,
         prime_length=prime_length,

@@ -81,10 +81,19 @@ def test_the_report_tells_the_whole_way(request_for, write_song):
         "notes": 40,
         "sampling": {"temperature": 1.0, "top_k": 3, "top_p": 1.0, "seed": 7, "may_end": False},
         "out": str(request.out),
+        "roll": None,
     }
     assert -4 < log_prob < 0
     assert seconds > 0
     assert speed == pytest.approx(40 / seconds)
+
+
+def test_a_piano_roll_is_drawn_where_it_is_asked_for(request_for, write_song, tmp_path):
+    roll = tmp_path / "pictures" / "song.svg"
+    request = request_for(prime=write_song("minuet.mid", 20), roll=roll)
+    assert generate_song(request).roll == str(roll)
+    assert roll.read_text().startswith("<svg")
+    assert roll.read_text().count('rx="') == 40
 
 
 def test_the_same_seed_gives_the_same_bytes(request_for, write_song, tmp_path):

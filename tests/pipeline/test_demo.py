@@ -1,0 +1,34 @@
+"""`segue demo`: the whole way in one command, here in a small size."""
+
+from __future__ import annotations
+
+import pytest
+
+from music.midi import read_midi
+from pipeline.demo import DemoSettings
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_songs_of_250_notes_and_their_pictures(segue, tmp_path):
+    root = tmp_path / "demo"
+    ran = segue(
+        "demo", "--root", root, "--chorales", 12, "--preset", "smoke", "--songs", 2, "--json"
+    )
+    assert ran.code == 0, ran.err
+    songs = sorted((root / "songs").glob("*.mid"))
+    assert [str(path) for path in songs] == [report["out"] for report in ran.json["songs"]]
+    assert len(songs) == 2
+    assert songs[0].read_bytes() != songs[1].read_bytes()
+    for song in songs:
+        assert len(read_midi(song.read_bytes())) == 250
+        assert song.with_suffix(".svg").read_text().startswith("<svg")
+    assert "on chorales it has never seen the model needs" in ran.err
+    assert ran.json["blessed"]
+
+
+def test_the_demo_is_the_default_preset_with_an_end(tmp_path):
+    config = DemoSettings(tmp_path).configuration()
+    assert config.preset == "default"
+    assert config.model.units == (256, 512, 256)
+    assert config.gate.max_nats_over_ngram == 0.0
+    assert 0 < config.training.max_minutes < 10
