@@ -172,15 +172,14 @@ def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
     from pipeline.console import quiet
     from pipeline.lock import exclusive
 
-    with exclusive(config.root):  # told before ten seconds of imports
-        pass
-    with quiet(config.logs_dir, "pipeline", verbose) as console:
+    # Held from here, so that a second run is told before ten seconds of imports.
+    with exclusive(config.root), quiet(config.logs_dir, "pipeline", verbose):
         from components.evaluator.gate import Verdict
         from components.versions import versions
         from pipeline.history import last_run
-        from pipeline.local_runner import run
+        from pipeline.local_runner import run_locked
 
-        _show_traces(console, verbose, lambda: run(config))
+        _with_trace_in_log(verbose, lambda: run_locked(config))
         history = last_run(config.metadata_path)
         gate = Verdict.read(history.outputs["Evaluator", "evaluation"])
         known = versions(str(config.serving_dir))
@@ -198,7 +197,7 @@ def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
     }
 
 
-def _show_traces(console: Any, verbose: bool, work: Callable[[], None]) -> None:
+def _with_trace_in_log(verbose: bool, work: Callable[[], None]) -> None:
     """Leaves the trace of a failure in the log before it becomes one line."""
     import traceback
 

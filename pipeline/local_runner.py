@@ -23,18 +23,23 @@ from pipeline.lock import exclusive
 
 
 def run(config: Configuration) -> None:
-    """Runs every step whose inputs have changed.
+    """Runs every step whose inputs have changed, with the root for itself.
 
     Raises:
       SegueError: another run uses the root, or a step refuses its input.
     """
+    with exclusive(config.root):
+        run_locked(config)
+
+
+def run_locked(config: Configuration) -> None:
+    """As `run`, for a caller that holds the root already."""
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
     from pipeline.graph import create_pipeline
 
-    with exclusive(config.root):
-        check_service(config)
-        LocalDagRunner().run(create_pipeline(config))
+    check_service(config)
+    LocalDagRunner().run(create_pipeline(config))
 
 
 def check_service(config: Configuration) -> None:

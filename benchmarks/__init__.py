@@ -1,0 +1,1 @@
+"""What Segue claims about speed, measured beside its peers in one run."""
