@@ -99,7 +99,7 @@ def export_fresh(path: Path) -> None:
     from music.vocabulary import build_vocabulary
     from music.windows import WindowSpec
 
-    times = {code: 100 for code in (0, 3, 4, 6, 8, 12, 18, 24, 36, 48, 72, 96)}
+    times = dict.fromkeys((0, 3, 4, 6, 8, 12, 18, 24, 36, 48, 72, 96), 100)
     vocabulary = build_vocabulary(NotesCodec(), [times, {60: 100}, times], min_count=10)
     settings, window = ModelSettings(), WindowSpec()
     network = build_network(settings, window, vocabulary)
