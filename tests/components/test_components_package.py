@@ -38,7 +38,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
 @pytest.mark.parametrize("name", ["Songs", "Verdicts", "MusicVocabulary"])
 def test_an_artifacts_type_name_is_where_it_can_be_imported_from(name):
     kind = getattr(components, name)
-    assert kind.TYPE_NAME == f"components.{name}"
+    assert f"components.{name}" == kind.TYPE_NAME
     module, _, attribute = kind.TYPE_NAME.partition(".")
     assert getattr(importlib.import_module(module), attribute) is kind
     assert not kind.PROPERTIES
