@@ -100,14 +100,17 @@ def _signatures(model: InferenceModel, known: dict[str, Any]) -> dict[str, Any]:
 
     @tf.function(input_signature=[*events, *sampling])
     def predict_next(events, temperature, top_k, top_p, may_end, seed, position):
-        rows, length = tf.shape(events)[0], tf.shape(events)[1]
         settings = Sampling(temperature, top_k, top_p, may_end, seed, position)
+        with tf.control_dependencies(_within_limits(known, events)):
+            rows, length = tf.shape(events)[0], tf.shape(events)[1]
         made = model.generate(events, tf.fill([rows], length), tf.ones([rows], tf.int32), settings)
         return {"event": made["events"][:, 0], "log_prob": made["log_prob"][:, 0]}
 
     @tf.function(input_signature=[*prime, *sampling])
     def generate(prime, prime_length, steps, temperature, top_k, top_p, may_end, seed, position):
         settings = Sampling(temperature, top_k, top_p, may_end, seed, position)
+        with tf.control_dependencies(_within_limits(known, prime, steps)):
+            steps = tf.identity(steps)
         return model.generate(prime, prime_length, steps, settings)
 
     @tf.function(input_signature=[*prime, *state, *sampling])
@@ -115,8 +118,9 @@ def _signatures(model: InferenceModel, known: dict[str, Any]) -> dict[str, Any]:
         prime, prime_length, steps, state, temperature, top_k, top_p, may_end, seed, position
     ):
         settings = Sampling(temperature, top_k, top_p, may_end, seed, position)
-        with tf.control_dependencies(_refuse(known, "resume")):
-            state = tf.identity(state)
+        checks = _refuse(known, "resume") + _within_limits(known, prime, steps)
+        with tf.control_dependencies(checks):
+            state, steps = tf.identity(state), tf.identity(steps)
         return model.generate(prime, prime_length, steps, settings, state)
 
     @tf.function(input_signature=[*event, *state, *sampling])
@@ -162,6 +166,27 @@ def _refuse(known: dict[str, Any], signature: str) -> list[tf.Operation]:
     return [tf.debugging.Assert(False, [f"this model has no {signature}: {reason}"])]
 
 
+def _within_limits(
+    known: dict[str, Any], prime: tf.Tensor, steps: tf.Tensor | None = None
+) -> list[tf.Operation]:
+    """Assertions that one call asks for no more than `describe` says.
+
+    Memory grows with the product of rows and steps: without a bound a single
+    number in a request could take down a server.
+    """
+    sizes = {"max_batch": ("rows", tf.shape(prime)[0]), "max_prime": ("prime", tf.shape(prime)[1])}
+    if steps is not None:
+        # With 0, an empty batch has a largest as well, and is refused elsewhere.
+        sizes["max_steps"] = ("steps", tf.reduce_max(tf.concat([steps, [0]], axis=0)))
+    return [
+        tf.debugging.Assert(
+            size <= known["limits"][limit],
+            [f"{name} must be at most {known['limits'][limit]}, got", size],
+        )
+        for limit, (name, size) in sizes.items()
+    ]
+
+
 def score_examples(model: InferenceModel, examples: tf.Tensor) -> dict[str, tf.Tensor]:
     """The Evaluator's signature: serialized windows in, nats out.
 
@@ -184,6 +209,19 @@ def score_examples(model: InferenceModel, examples: tf.Tensor) -> dict[str, tf.T
         tf.cast(parsed[names[0]].indices[:, 0], tf.int32), minlength=tf.size(examples)
     )
     scored = tf.cast(parsed["scored"], tf.int32)
-    steps = model.score(tf.stack(columns, axis=-1), lengths, scored)
+    check = tf.debugging.Assert(
+        tf.reduce_all(scored < lengths),
+        [
+            "scored must be less than the events of a window (its first is never), got",
+            scored,
+            "of",
+            lengths,
+        ],
+    )
+    with tf.control_dependencies([check]):
+        codes = tf.stack(columns, axis=-1)
+    # No example at all has no event either; two places are the least that are scored.
+    codes = tf.pad(codes, [[0, 0], [0, tf.maximum(2 - tf.shape(codes)[1], 0)], [0, 0]])
+    steps = model.score(codes, lengths, scored)
     nll = tf.reduce_sum(steps, axis=1) / tf.cast(tf.maximum(scored, 1), tf.float32)
     return {"nll": nll, "nll_minus_ngram": nll - parsed["ngram_nll"], "nll_steps": steps}

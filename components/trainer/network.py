@@ -118,7 +118,9 @@ def _chain(settings: ModelSettings, vocabulary: Vocabulary) -> keras.Model:
         ]
         before = layers.Add()(terms) if len(terms) > 1 else terms[0]
         hidden = layers.Activation(settings.activation)(before)
-        logits = layers.Dense(size, dtype="float32", name=f"head_{f}")(hidden)
+        logits = layers.Dense(
+            size, kernel_regularizer=_regularizer(settings), dtype="float32", name=f"head_{f}"
+        )(hidden)
         nats.append(EventNats(dtype="float32")(logits, coming[:, :, f]))
     total = layers.Add(dtype="float32")(nats) if len(nats) > 1 else nats[0]
     return keras.Model([heard, coming], total, name="segue_chain")

@@ -106,7 +106,7 @@ def _mix(bits: tf.Tensor) -> tf.Tensor:
     return bits
 
 
-_LOWEST = -1e30
+_LOWEST = float("-inf")
 
 
 def forbid(logits: tf.Tensor, code: int, unless: tf.Tensor) -> tf.Tensor:
@@ -127,7 +127,10 @@ def draw(logits: tf.Tensor, uniform: tf.Tensor, sampling: Sampling) -> tf.Tensor
       int32[N].
     """
     greedy = sampling.temperature <= 0
-    scaled = logits / tf.where(greedy, 1.0, sampling.temperature)[:, None]
+    # Differences to the likeliest are at most 0, so that no temperature makes
+    # them overflow to a number that is none.
+    below = logits - tf.reduce_max(logits, axis=-1, keepdims=True)
+    scaled = below / tf.where(greedy, 1.0, sampling.temperature)[:, None]
     truncating = tf.reduce_any((sampling.top_k > 0) | (sampling.top_p < 1))
     # Sorting costs more than all the rest, and most calls do not truncate. For
     # a row that does not, both branches give the same bits.

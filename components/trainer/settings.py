@@ -98,6 +98,7 @@ class TrainingSettings:
         _check(self.patience >= 1, "patience", self.patience, "1 or more")
         _check(0 <= self.transpose <= 12, "transpose", self.transpose, "0..12 semitones")
         _check(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
+        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         _check(self.clip_norm >= 0, "clip_norm", self.clip_norm, "0 or more")
 
 
