@@ -42,6 +42,7 @@ MAX_FILE_BYTES = 2 * 1024 * 1024
 MAX_NOTES = 200_000
 MAX_QUARTERS = 20_000
 
+MAX_DELTA = 0x0FFFFFFF  # as the standard has it: four bytes of seven bits
 PERCUSSION_CHANNEL = 10
 WRITTEN_TICKS_PER_QUARTER = 480
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -143,6 +144,8 @@ class _Reader:
         for event in track.events:
             kind = event.type
             if kind == "DeltaTime":
+                if event.time > MAX_DELTA:  # music21 reads any number of digits
+                    raise MidiError("damaged", "a delta time of more than four bytes")
                 now += event.time
             elif kind is note_on or kind is note_off:
                 channel, pitch, velocity = event.channel, event.parameter1, event.parameter2
