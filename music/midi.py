@@ -73,10 +73,11 @@ def read_midi(data: bytes, title: str = "") -> Song:
         raise MidiError("too-large", f"{len(data):,} bytes; at most {MAX_FILE_BYTES:,} are read")
     if data[:4] != b"MThd":
         raise MidiError("not-midi", "the file does not begin with a MIDI header")
-    file = _decode(data)
-    resolution = file.ticksPerQuarterNote
-    if file.ticksPerSecond is not None or resolution <= 0:
+    # The first bit set: time code, which music21 takes for damage at most rates.
+    resolution = int.from_bytes(data[12:14], "big")
+    if len(data) >= 14 and not 0 < resolution < 0x8000:
         raise MidiError("division", "time is not counted in ticks of a quarter")
+    file = _decode(data)
 
     reader = _Reader()
     for track in file.tracks:
