@@ -256,9 +256,9 @@ def _conductor_track(song: Song, text: str) -> m21midi.MidiTrack:
     track = MidiTrack(0)
     timed = []
     if song.title:
-        timed.append((0, _meta(track, MetaEvents.SEQUENCE_TRACK_NAME, song.title.encode())))
+        timed.append((0, _meta(track, MetaEvents.SEQUENCE_TRACK_NAME, _encoded(song.title))))
     if text:
-        timed.append((0, _meta(track, MetaEvents.TEXT_EVENT, text.encode())))
+        timed.append((0, _meta(track, MetaEvents.TEXT_EVENT, _encoded(text))))
     microseconds = round(60_000_000 / (song.tempo or 120.0))
     tempo = min(max(microseconds, 1), 0xFFFFFF).to_bytes(3, "big")
     timed.append((0, _meta(track, MetaEvents.SET_TEMPO, tempo)))
@@ -268,6 +268,11 @@ def _conductor_track(song: Song, text: str) -> m21midi.MidiTrack:
         timed.append((0, _meta(track, MetaEvents.TIME_SIGNATURE, data)))
     _fill(track, timed)
     return track
+
+
+def _encoded(text: str) -> bytes:
+    # A file's name, which often makes the title, may hold bytes that are no text.
+    return text.encode("utf-8", "replace")
 
 
 def _note_track(index: int, channel: int, notes: np.ndarray) -> m21midi.MidiTrack:
