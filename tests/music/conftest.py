@@ -12,7 +12,7 @@ settings.load_profile("segue")
 
 
 def _songs() -> st.SearchStrategy[Song]:
-    """Up to 40 notes, with unisons, chords, overlaps and long gaps all likely."""
+    """Up to 16 notes, with unisons, chords, overlaps and long gaps all likely."""
     often_together = st.one_of(st.integers(0, 60), st.integers(0, 20_000))
     often_the_same = st.one_of(st.integers(58, 62), st.integers(0, 127))
     note = st.tuples(
@@ -22,7 +22,7 @@ def _songs() -> st.SearchStrategy[Song]:
         st.integers(1, 127),
         st.integers(0, 17),
     )
-    return st.lists(note, max_size=40).map(Song)
+    return st.lists(note, max_size=16).map(Song)
 
 
 st.register_type_strategy(Song, _songs())
