@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import itertools
-import pickle
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -351,13 +350,6 @@ def test_a_file_may_have_as_many_notes_as_the_limit_and_no_more(monkeypatch):
     assert rejection(having(6)).reason == "too-many-notes"
     hanging = file_of([(1, on(i)) for i in range(6)] + [END])
     assert rejection(hanging).reason == "too-many-notes"
-
-
-def test_an_error_survives_pickling():
-    error = pickle.loads(pickle.dumps(MidiError("no-notes", "there are no notes")))
-    assert type(error) is MidiError
-    assert (error.reason, error.detail) == ("no-notes", "there are no notes")
-    assert str(error) == "no-notes: there are no notes"
 
 
 SOUND = [
