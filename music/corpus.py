@@ -145,7 +145,10 @@ def _song(parts: Iterable, title: str) -> Song:
             tempo = tempo or mark.getQuarterBPM()
             break
         for element in flat.notes:
-            if element.duration.isGrace or not hasattr(element, "pitches"):
+            # A chord symbol over the staff is a name, not something that is played.
+            if element.duration.isGrace or "Harmony" in element.classes:
+                continue
+            if not hasattr(element, "pitches"):
                 continue
             onset = _ticks(element.offset)
             duration = max(1, _ticks(element.offset + element.quarterLength) - onset)
