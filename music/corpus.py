@@ -129,8 +129,11 @@ def _export_one(path: Path, target: Path, parts: int | None) -> Path | None:
     if not len(song):
         return None
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.write_bytes(write_midi(song))
-    temporary.replace(target)
+    try:
+        temporary.write_bytes(write_midi(song))
+        temporary.replace(target)
+    except OSError as error:
+        raise SegueError(f"cannot write {target}: {error.strerror}") from None
     return target
 
 
