@@ -258,7 +258,7 @@ class ChordsCodec(Codec):
         streams = []
         for part in song.parts:
             notes = song.notes[song.notes[:, PART] == part]
-            _onsets, first = np.unique(notes[:, ONSET], return_index=True)
+            first = np.unique(notes[:, ONSET], return_index=True)[1]
             masks = np.bitwise_or.reduceat(1 << (notes[:, PITCH] % 12), first)
             single = (masks & (masks - 1)) == 0
             # Rows are sorted by pitch inside an onset: `first` is the lowest note.

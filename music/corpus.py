@@ -9,6 +9,7 @@ listed in music21's own documentation; the demo uses J. S. Bach's chorales.
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -21,12 +22,13 @@ from music.errors import SegueError
 from music.midi import write_midi
 from music.song import DEFAULT_VELOCITY, TICKS_PER_QUARTER, Song
 
+# Somebody's analysis of a piece in Roman numerals; the corpus keeps it beside the score.
+ANALYSIS = ".rntxt"
+
 
 def composers() -> list[str]:
     """The composers that music21's corpus holds, as `export` takes them."""
-    from music21 import corpus
-
-    return sorted({Path(path).parent.name for path in corpus.getPaths()} - {""})
+    return sorted(_pieces())
 
 
 def scores(composer: str) -> list[Path]:
@@ -35,15 +37,40 @@ def scores(composer: str) -> list[Path]:
     Raises:
       SegueError: the corpus has none; the message lists some that it has.
     """
-    from music21 import corpus
-
-    known = composers()
-    paths = [Path(p) for p in corpus.getComposer(composer)] if composer in known else []
-    if not paths:
+    pieces = _pieces()
+    if composer not in pieces:
         raise SegueError(
-            f"music21's corpus has no composer {composer!r}; it has: {', '.join(known)}"
+            f"music21's corpus has no composer {composer!r}; it has: {', '.join(sorted(pieces))}"
         )
-    return sorted(paths, key=lambda path: _natural(path.name))
+    return sorted(
+        pieces[composer].values(), key=lambda path: _natural(path.relative_to(_root()).as_posix())
+    )
+
+
+def _pieces() -> dict[str, dict[str, Path]]:
+    """For each composer the scores by name; of a piece in several formats, one."""
+    from music21.corpus.corpora import CoreCorpus
+
+    pieces: dict[str, dict[str, Path]] = {}
+    for path in sorted(map(Path, CoreCorpus().getPaths())):
+        if path.suffix != ANALYSIS:
+            composer = path.relative_to(_root()).parts[0]
+            # MusicXML sorts after Humdrum, and is what music21 reads best.
+            pieces.setdefault(composer, {})[_name(path)] = path
+    return pieces
+
+
+@functools.cache
+def _root() -> Path:
+    from music21 import common
+
+    return Path(common.getCorpusFilePath())
+
+
+def _name(path: Path) -> str:
+    """What a score is called under its composer: opus18no1_movement1, bwv1.6."""
+    inside = path.relative_to(_root()).with_suffix("").parts[1:]
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", "_".join(inside))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -89,23 +116,20 @@ def export(
         # reading a whole composer for a handful of songs.
         for start in range(0, len(paths), 4 * workers):
             batch = paths[start : start + 4 * workers]
-            jobs = [(path, folder / f"{_safe(path)}.mid", parts) for path in batch]
+            jobs = [(path, folder / f"{_name(path)}.mid", parts) for path in batch]
+            there = {target for _, target, _ in jobs if target.exists()}
             for target in pool.map(_export_one, *zip(*jobs, strict=True)):
                 if target is not None and len(written) < wanted:
                     written.append(target)
                     if on_song is not None:
                         on_song(len(written), wanted)
-                elif target is not None:
+                elif target is not None and target not in there:
                     target.unlink()
             if len(written) >= wanted:
                 break
     if not written:
         raise SegueError(f"none of {composer}'s {len(paths)} scores could be written as MIDI")
     return written
-
-
-def _safe(path: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", path.stem)
 
 
 def _export_one(path: Path, target: Path, parts: int | None) -> Path | None:
@@ -125,8 +149,11 @@ def _export_one(path: Path, target: Path, parts: int | None) -> Path | None:
     if not len(song):
         return None
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.write_bytes(write_midi(song))
-    temporary.replace(target)
+    try:
+        temporary.write_bytes(write_midi(song))
+        temporary.replace(target)
+    except OSError as error:
+        raise SegueError(f"cannot write {target}: {error.strerror}") from None
     return target
 
 
@@ -141,7 +168,10 @@ def _song(parts: Iterable, title: str) -> Song:
             tempo = tempo or mark.getQuarterBPM()
             break
         for element in flat.notes:
-            if element.duration.isGrace or not hasattr(element, "pitches"):
+            # A chord symbol over the staff is a name, not something that is played.
+            if element.duration.isGrace or "Harmony" in element.classes:
+                continue
+            if not hasattr(element, "pitches"):
                 continue
             onset = _ticks(element.offset)
             duration = max(1, _ticks(element.offset + element.quarterLength) - onset)

@@ -42,6 +42,7 @@ MAX_FILE_BYTES = 2 * 1024 * 1024
 MAX_NOTES = 200_000
 MAX_QUARTERS = 20_000
 
+MAX_DELTA = 0x0FFFFFFF  # as the standard has it: four bytes of seven bits
 PERCUSSION_CHANNEL = 10
 WRITTEN_TICKS_PER_QUARTER = 480
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -72,10 +73,11 @@ def read_midi(data: bytes, title: str = "") -> Song:
         raise MidiError("too-large", f"{len(data):,} bytes; at most {MAX_FILE_BYTES:,} are read")
     if data[:4] != b"MThd":
         raise MidiError("not-midi", "the file does not begin with a MIDI header")
-    file = _decode(data)
-    resolution = file.ticksPerQuarterNote
-    if file.ticksPerSecond is not None or resolution <= 0:
+    # The first bit set: time code, which music21 takes for damage at most rates.
+    resolution = int.from_bytes(data[12:14], "big")
+    if len(data) >= 14 and not 0 < resolution < 0x8000:
         raise MidiError("division", "time is not counted in ticks of a quarter")
+    file = _decode(data)
 
     reader = _Reader()
     for track in file.tracks:
@@ -143,6 +145,8 @@ class _Reader:
         for event in track.events:
             kind = event.type
             if kind == "DeltaTime":
+                if event.time > MAX_DELTA:  # music21 reads any number of digits
+                    raise MidiError("damaged", "a delta time of more than four bytes")
                 now += event.time
             elif kind is note_on or kind is note_off:
                 channel, pitch, velocity = event.channel, event.parameter1, event.parameter2
@@ -252,9 +256,9 @@ def _conductor_track(song: Song, text: str) -> m21midi.MidiTrack:
     track = MidiTrack(0)
     timed = []
     if song.title:
-        timed.append((0, _meta(track, MetaEvents.SEQUENCE_TRACK_NAME, song.title.encode())))
+        timed.append((0, _meta(track, MetaEvents.SEQUENCE_TRACK_NAME, _encoded(song.title))))
     if text:
-        timed.append((0, _meta(track, MetaEvents.TEXT_EVENT, text.encode())))
+        timed.append((0, _meta(track, MetaEvents.TEXT_EVENT, _encoded(text))))
     microseconds = round(60_000_000 / (song.tempo or 120.0))
     tempo = min(max(microseconds, 1), 0xFFFFFF).to_bytes(3, "big")
     timed.append((0, _meta(track, MetaEvents.SET_TEMPO, tempo)))
@@ -264,6 +268,11 @@ def _conductor_track(song: Song, text: str) -> m21midi.MidiTrack:
         timed.append((0, _meta(track, MetaEvents.TIME_SIGNATURE, data)))
     _fill(track, timed)
     return track
+
+
+def _encoded(text: str) -> bytes:
+    # A file's name, which often makes the title, may hold bytes that are no text.
+    return text.encode("utf-8", "replace")
 
 
 def _note_track(index: int, channel: int, notes: np.ndarray) -> m21midi.MidiTrack:

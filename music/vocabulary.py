@@ -170,7 +170,7 @@ def build_vocabulary(
             kept = set(range(field.size))
         else:
             kept = {code for code, count in seen.items() if count >= min_count}
-        if not kept and seen:
+        if not kept:
             raise SegueError(
                 f"no {field.name} is seen {min_count} times in {sum(seen.values()):,} events; "
                 "give more music or lower min_count"
