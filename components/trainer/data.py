@@ -84,6 +84,23 @@ class WindowData:
             )
         return count
 
+    def ngram_nats(self, patterns: Sequence[str]) -> float:
+        """The n-gram's nats an event over held-out windows; NaN where they carry none."""
+        spec = {
+            "scored": tf.io.FixedLenFeature([], tf.int64),
+            "ngram_nll": tf.io.FixedLenFeature([], tf.float32, default_value=float("nan")),
+        }
+
+        def add(sums, record):
+            parsed = tf.io.parse_single_example(record, spec)
+            scored = tf.cast(parsed["scored"], tf.float64)
+            nats = tf.cast(parsed["ngram_nll"], tf.float64)
+            return sums[0] + scored * nats, sums[1] + scored
+
+        zero = tf.constant(0.0, tf.float64)
+        total, scored = self._files(patterns).reduce((zero, zero), add)
+        return float(total / scored)
+
     def _files(self, patterns: Sequence[str]) -> tf.data.Dataset:
         names = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
         return tf.data.TFRecordDataset(names, compression_type="GZIP")

@@ -7,6 +7,7 @@ TFX's Trainer and Tuner have no other input for it.
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any
 
@@ -26,6 +27,7 @@ def run_fn(fn_args: Any) -> None:
       fn_args: TFX's FnArgs; `custom_config["settings"]` is the JSON of
         `TrainerSettings.to_dict()`.
     """
+    import keras
     import tensorflow as tf
 
     from components.trainer.export import export
@@ -50,9 +52,13 @@ def run_fn(fn_args: Any) -> None:
     training = {
         "preset": settings.preset,
         "nats": fitted.nats,
+        # NaN is no JSON, and windows without an n-gram have no figure.
+        "ngram_nats": fitted.ngram_nats if math.isfinite(fitted.ngram_nats) else None,
+        "windows": fitted.windows,
+        "held_out": fitted.held_out,
         "epoch": fitted.epoch,
         "epochs": fitted.epochs,
         "parameters": fitted.network.count_params(),
-        "tensorflow": tf.__version__,
+        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
     }
     export(model, training, fn_args.serving_model_dir)

@@ -25,6 +25,8 @@ class Fitted:
     Attributes:
       network: with the weights of its best epoch.
       nats: held-out nats an event of that epoch.
+      ngram_nats: the n-gram's on the same events.
+      windows, held_out: how many there were to learn from, and to judge by.
       epoch: which one, from 1.
       epochs: how many were run.
       seconds: of fitting.
@@ -33,6 +35,9 @@ class Fitted:
 
     network: keras.Model
     nats: float
+    ngram_nats: float
+    windows: int
+    held_out: int
     epoch: int
     epochs: int
     seconds: float
@@ -76,6 +81,7 @@ def fit(
     data = WindowData(settings, vocabulary)
     windows = data.count(train_files, "train")
     held_out = data.count(eval_files, "eval")
+    ngram_nats = data.ngram_nats(eval_files)
     steps = math.ceil(windows / settings.training.batch_size)
     strategy = _strategy()
     with strategy.scope():
@@ -84,10 +90,12 @@ def fit(
     report(
         "Trainer",
         f"{windows:,} windows to learn from, {held_out:,} held out; "
-        f"{network.count_params():,} parameters; at most {settings.training.epochs} epochs",
+        f"{network.count_params():,} parameters; at most {settings.training.epochs} epochs; "
+        f"the n-gram stands at {ngram_nats:.3f} nats an event",
         windows=windows,
         held_out=held_out,
         parameters=network.count_params(),
+        ngram_nats=ngram_nats,
     )
     teller = _Teller(settings.training)
     stopper = keras.callbacks.EarlyStopping(
@@ -114,6 +122,9 @@ def fit(
     return Fitted(
         network=network,
         nats=teller.curve[best][1],
+        ngram_nats=ngram_nats,
+        windows=windows,
+        held_out=held_out,
         epoch=best + 1,
         epochs=len(teller.curve),
         seconds=teller.seconds,

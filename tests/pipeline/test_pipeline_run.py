@@ -32,7 +32,11 @@ def test_every_node_runs_once_and_a_good_model_is_blessed_and_pushed(first_run):
     assert versions(first_run.root) == [str(outcome["version"])]
     version = first_run.root / "serving" / "segue" / str(outcome["version"])
     assert (version / "saved_model.pb").exists()
-    assert json.loads((version / "assets" / "segue.json").read_text())["codec"]["name"] == "notes"
+    facts = json.loads((version / "assets" / "segue.json").read_text())
+    assert facts["codec"]["name"] == "notes"
+    # What the Trainer saw, the n-gram wrote and TFMA measured are one set of events.
+    assert facts["training"]["nats"] == pytest.approx(outcome["nats"], abs=1e-4)
+    assert facts["training"]["ngram_nats"] == pytest.approx(outcome["ngram_nats"], abs=1e-4)
 
 
 def test_corrupt_files_among_good_ones_are_counted_and_named(first_run):
