@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from fractions import Fraction
@@ -46,10 +47,16 @@ def test_no_two_scores_of_a_composer_share_a_file():
         assert not [name for name, count in names.items() if count > 1]
 
 
+def test_pieces_that_share_a_name_in_several_folders_all_count():
+    first_movements = [path for path in scores("beethoven") if path.stem == "movement1"]
+    assert {path.parent.name for path in first_movements} >= {"opus18no1", "opus59no1"}
+    names = {corpus._name(path) for path in first_movements}
+    assert {"opus18no1_movement1", "opus59no1_movement1"} <= names
+
+
 def test_file_names_need_no_quoting_anywhere():
-    for composer in composers():
-        for path in scores(composer):
-            assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", corpus._name(path)), path
+    for path in itertools.chain.from_iterable(p.values() for p in corpus._pieces().values()):
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", corpus._name(path)), path
 
 
 def test_scores_stand_in_the_order_of_their_numbers():

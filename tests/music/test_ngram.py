@@ -82,6 +82,12 @@ def test_a_longer_context_tells_what_a_shorter_one_cannot():
     assert model.probability(0, (3, 1), 0) > 0.9
 
 
+@given(songs(), orders)
+def test_no_context_is_kept_that_is_longer_than_the_order_reads(events, order):
+    for table in NGramCounts(order).add(events).tables:
+        assert all(len(context) < order for context in table)
+
+
 def test_no_context_reaches_over_the_beginning_of_a_song():
     counts = NGramCounts(2).add(song_of([0])).add(song_of([1]))
     assert set(counts.tables[0]) == {()}

@@ -29,6 +29,18 @@ def test_notes_are_sorted_whatever_order_they_come_in(song, random):
     )
 
 
+def test_notes_go_by_onset_pitch_duration_velocity_and_part():
+    ordered = [
+        (0, 24, 60, 80, 1),
+        (0, 6, 62, 80, 1),
+        (0, 12, 62, 70, 1),
+        (0, 12, 62, 80, 0),
+        (0, 12, 62, 80, 1),
+        (6, 3, 50, 10, 0),
+    ]
+    assert Song(ordered[::-1]).notes.tolist() == [list(note) for note in ordered]
+
+
 def test_notes_are_int32_in_five_columns_and_an_empty_song_has_no_rows():
     assert Song([(0, 6, 60, 80, 0)]).notes.dtype == np.int32
     empty = Song([])
