@@ -108,6 +108,9 @@ def read_midi(data: bytes, title: str = "") -> Song:
 def _decode(data: bytes) -> m21midi.MidiFile:
     from music21 import midi as m21midi
 
+    if data[8:10] == b"\0\2":
+        # Type 2 holds songs of their own side by side, not parts of one.
+        raise MidiError("type-2", "a type 2 file (independent sequences); types 0 and 1 are read")
     file = m21midi.MidiFile()
     try:
         file.readstr(data)

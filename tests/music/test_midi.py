@@ -278,7 +278,6 @@ def test_bytes_of_another_kind_are_not_midi(data):
         file_of(NOTE)[:14],
         file_of(NOTE).replace(b"MTrk", b"MTrx"),
         header(1, 3, 24) + chunk(*NOTE),
-        header(2, 1, 24) + chunk(*NOTE),
         file_of([(0, bytes([0x90, 200, 80])), END]),
         file_of([(0, bytes([0x90, 60, 200])), END]),
     ],
@@ -288,13 +287,16 @@ def test_bytes_of_another_kind_are_not_midi(data):
         "header-alone",
         "track-without-a-name",
         "tracks-missing",
-        "type-2",
         "pitch-over-127",
         "velocity-over-127",
     ],
 )
 def test_a_broken_file_is_damaged(data):
     assert rejection(data).reason == "damaged"
+
+
+def test_a_type_2_file_is_named_as_such():
+    assert rejection(header(2, 1, 24) + chunk(*NOTE)).reason == "type-2"
 
 
 @pytest.mark.parametrize("division", [0xE728, 0xE250, 0xE818, 0])
