@@ -7,6 +7,7 @@ the next) is moved off it, so that no test passes because a term is missing.
 """
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # How often made-up music holds a number of ticks; the rarest are not kept.
 TICKS = {0: 400, 3: 20, 6: 100, 8: 11, 12: 300, 18: 9, 24: 200, 48: 90, 96: 15, 5: 2, 700: 1}
+
+
+@pytest.fixture(autouse=True)
+def _no_arguments(monkeypatch):
+    """absl, inside TFX, takes the flags of whoever started Python for its own."""
+    monkeypatch.setattr(sys, "argv", sys.argv[:1])
 
 
 def _vocabulary(name):
