@@ -174,7 +174,7 @@ def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
 
     # Held from here, so that a second run is told before ten seconds of imports.
     with exclusive(config.root), quiet(config.logs_dir, "pipeline", verbose):
-        from components.evaluator.gate import Verdict
+        from components.evaluator.gate import Verdict, as_json
         from components.versions import versions
         from pipeline.history import last_run
         from pipeline.local_runner import run_locked
@@ -189,8 +189,8 @@ def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
         "cached": list(history.cached),
         "blessed": gate.blessed,
         "gate": gate.line(),
-        "nats": gate.nats,
-        "ngram_nats": gate.nats - gate.nats_minus_ngram,
+        "nats": as_json(gate.nats),
+        "ngram_nats": as_json(gate.nats - gate.nats_minus_ngram),
         "version": history.pushed_version,
         "present": history.pushed_version in known,
         "root": str(config.root),

@@ -146,7 +146,9 @@ class Verdict:
         """Leaves `gate.json` beside TFMA's own results."""
         with open(os.path.join(folder, GATE_FILE), "w") as file:
             value = {**dataclasses.asdict(self), "shortfalls": self.shortfalls}
-            json.dump(value, file, indent=1, sort_keys=True)
+            for name in _FIGURES:
+                value[name] = as_json(value[name])
+            json.dump(value, file, indent=1, sort_keys=True, allow_nan=False)
 
     @classmethod
     def read(cls, folder: str) -> Verdict:
@@ -154,7 +156,17 @@ class Verdict:
         with open(os.path.join(folder, GATE_FILE)) as file:
             value = json.load(file)
         value.pop("shortfalls")
+        for name in _FIGURES:
+            value[name] = None if value[name] is None else float(value[name])
         return cls(**{**value, "settings": GateSettings(**value["settings"])})
+
+
+_FIGURES = ("nats", "nats_minus_ngram", "nats_minus_service")
+
+
+def as_json(figure: float | None) -> float | str | None:
+    """A figure as strict JSON has it: what is no number as text, "nan" say."""
+    return figure if figure is None or math.isfinite(figure) else str(figure)
 
 
 def read_verdict(folder: str, blessed: bool, settings: GateSettings) -> Verdict:

@@ -98,6 +98,7 @@ def fit(
         ngram_nats=ngram_nats,
     )
     teller = _Teller(settings.training)
+    # It restores the best weights at the end, stopped early or not.
     stopper = keras.callbacks.EarlyStopping(
         monitor="val_nats",
         mode="min",
@@ -115,9 +116,6 @@ def fit(
         callbacks=callbacks,
         verbose=0,
     )
-    if stopper.best_weights is not None:
-        # Keras restores them only when it stopped early.
-        network.set_weights(stopper.best_weights)
     best = min(range(len(teller.curve)), key=lambda epoch: teller.curve[epoch][1])
     return Fitted(
         network=network,

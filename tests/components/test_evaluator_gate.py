@@ -146,3 +146,17 @@ def test_a_verdict_without_numbers_can_be_read_too(tmp_path):
     again = Verdict.read(str(tmp_path))
     assert math.isnan(again.nats)
     assert len(again.shortfalls) == 2
+
+
+def test_a_figure_that_is_no_number_is_still_strict_json(tmp_path):
+    verdict = Verdict(False, math.nan, math.inf, math.nan, GateSettings())
+    verdict.write(str(tmp_path))
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    json.loads((tmp_path / "gate.json").read_text(), parse_constant=refuse)
+    again = Verdict.read(str(tmp_path))
+    assert math.isnan(again.nats)
+    assert math.isinf(again.nats_minus_ngram)
+    assert math.isnan(again.nats_minus_service)
