@@ -108,6 +108,7 @@ class Limits:
       max_prime: events that it may have at most.
       max_steps: events that one song may be asked to have.
       max_batch: songs in one call.
+      max_events: songs in one call times their events, made or primed.
       state_size: numbers that `generate` hands over for `resume` and `step`: h and c
         of the LSTM layers, 2048 for the stack of 256, 512 and 256 units.
     """
@@ -117,6 +118,7 @@ class Limits:
     max_prime: int
     max_steps: int
     max_batch: int
+    max_events: int
     state_size: int
 
 
@@ -245,6 +247,12 @@ class GenerationClient:
             )
         if not count:
             return []
+        largest = count * max(*wanted, *map(len, checked), 0)
+        if largest > facts.limits.max_events:
+            raise SegueError(
+                f"{count:,} songs in one call come to {largest:,} events; model {facts.model!r} "
+                f"takes {facts.limits.max_events:,}: ask for fewer songs or steps at a time"
+            )
         lengths = np.array([len(prime) for prime in checked], np.int32)
         padded = np.zeros((count, lengths.max(), len(facts.codec.fields)), np.int32)
         for row, prime in zip(padded, checked, strict=True):

@@ -22,6 +22,7 @@ import numpy as np
 
 from music.codec import Codec
 from music.errors import MidiError, SegueError
+from music.folder import list_midi_files
 from music.midi import MAX_FILE_BYTES, MIDI_SUFFIXES, read_midi
 from music.song import Song
 
@@ -114,9 +115,7 @@ def random_section(
     skipped: Counter[str] = Counter()
     for path in files:
         try:
-            # One byte more than is ever read tells "too large" from "fits".
-            with path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+            data = _read_bytes(path)
         except OSError:
             skipped["unreadable"] += 1
             continue
@@ -165,7 +164,9 @@ def _read(path: Path) -> Song:
                 f"{path} is a folder, not a MIDI file; name one file with --prime, "
                 "or give the folder as --data"
             )
-        data = path.read_bytes()
+        if path.exists() and not path.is_file():
+            raise SegueError(f"{path} is no regular file; name a MIDI file with --prime")
+        data = _read_bytes(path)
     except FileNotFoundError:
         raise SegueError(f"{path} does not exist; name a MIDI file with --prime") from None
     except OSError as error:
@@ -174,6 +175,12 @@ def _read(path: Path) -> Song:
         return read_midi(data, path.stem)
     except MidiError as error:
         raise SegueError(f"{path} cannot be a prime: {error.detail} ({error.reason})") from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    """What is ever read of a file, and one byte more that tells a longer one from it."""
+    with path.open("rb") as file:
+        return file.read(MAX_FILE_BYTES + 1)
 
 
 def _list_files(source: Path | str | Iterable[Path | str]) -> tuple[list[Path], str]:
@@ -188,11 +195,8 @@ def _list_files(source: Path | str | Iterable[Path | str]) -> tuple[list[Path], 
         return [folder], str(folder)
     if not folder.is_dir():
         raise SegueError(f"{folder} does not exist; name a folder of MIDI files with --data")
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in MIDI_SUFFIXES and path.is_file()
-    )
+    # The files that the pipeline would learn from, and no others.
+    files = [path for path in list_midi_files(folder) if path.is_file()]
     if not files:
         raise SegueError(
             f"{folder} holds no {' or '.join(MIDI_SUFFIXES)} files; name a folder that does "

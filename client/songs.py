@@ -121,9 +121,11 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
     if request.steps < 1:
         raise SegueError(f"steps {request.steps} makes no song; ask for 1 or more")
     out = Path(request.out)
-    for path in (out, request.roll):
-        if path is not None:
-            check_writable(Path(path))
+    roll = None if request.roll is None else Path(request.roll)
+    check_writable(out)
+    if roll is not None:
+        check_writable(roll)
+    _check_apart(request.prime, out, roll)
     with Connection(request.target, request.model, request.version, request.timeout) as connection:
         client = GenerationClient(connection)
         facts = client.describe()
@@ -136,9 +138,10 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
             "choose another --seed, or keep it from ending"
         )
     remark = _remark(facts, request, prime, len(generated))
+    # The picture first: a song is there only when all that was asked for is.
+    if roll is not None:
+        write_atomically(roll, piano_roll_svg(song, remark).encode())
     write_atomically(out, write_midi(song, remark))
-    if request.roll is not None:
-        write_atomically(Path(request.roll), piano_roll_svg(song, remark).encode())
     return SongReport(
         model=facts.model,
         version=facts.version,
@@ -154,7 +157,7 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
         events_per_second=len(generated) / seconds,
         log_prob=float(generated.log_prob.astype(np.float64).mean()),
         out=str(out),
-        roll=None if request.roll is None else str(request.roll),
+        roll=None if roll is None else str(roll),
     )
 
 
@@ -273,6 +276,8 @@ def check_writable(out: Path) -> None:
     try:
         if out.is_dir():
             raise SegueError(f"{out} is a folder; name a file in it, as in {out / 'song.mid'}")
+        if out.exists() and not out.is_file():
+            raise SegueError(f"{out} is no regular file; name a file that may be replaced")
         nearest = next(folder for folder in _folders_of(out) if folder.exists())
     except OSError as error:
         raise SegueError(_unwritable(out, error)) from error
@@ -280,6 +285,16 @@ def check_writable(out: Path) -> None:
         raise SegueError(f"{out} cannot be written: {nearest} is a file, not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise SegueError(f"{out} cannot be written: {nearest} is not writable for this user")
+
+
+def _check_apart(prime: Path | None, out: Path, roll: Path | None) -> None:
+    """Refuses to write over the song that was given, or one output over another."""
+    places = {"--prime": prime, "--out": out, "--roll": roll}
+    named = [(flag, Path(path).resolve()) for flag, path in places.items() if path is not None]
+    for index, (flag, path) in enumerate(named):
+        for other, same in named[index + 1 :]:
+            if path == same:
+                raise SegueError(f"{flag} and {other} name the same file {path}; choose another")
 
 
 def _folders_of(out: Path) -> Iterable[Path]:
@@ -299,6 +314,7 @@ def write_atomically(out: Path, data: bytes) -> None:
     Raises:
       SegueError: the system refuses.
     """
+    out = Path(os.path.realpath(out))  # through a link to the file that it stands for
     beside = out.with_name(f".{out.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

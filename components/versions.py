@@ -16,7 +16,9 @@ def versions(serving_dir: str) -> list[int]:
     if not fileio.exists(serving_dir):
         return []
     names = (name.rstrip("/") for name in fileio.listdir(serving_dir))
+    # As servers do: a positive int64, and spelled as it is printed.
     numbers = [int(name) for name in names if name.isascii() and name.isdigit()]
+    numbers = [number for number in numbers if 0 < number < 2**63]
     paths = {number: os.path.join(serving_dir, str(number)) for number in numbers}
     return sorted(
         number

@@ -321,8 +321,10 @@ def build_codec(config: dict[str, Any] | str) -> Codec:
     options = {"name": config} if isinstance(config, str) else dict(config)
     name = options.pop("name", None)
     kinds: dict[str, type[Codec]] = {"notes": NotesCodec, "chords": ChordsCodec}
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         raise SegueError(f"codec {name!r} does not exist; choose one of: {', '.join(kinds)}")
+    if not all(isinstance(value, bool) for value in options.values()):
+        raise SegueError(f"codec {name!r} takes options that are true or false, got {options}")
     try:
         return kinds[name](**options)
     except TypeError:

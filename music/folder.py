@@ -23,7 +23,7 @@ def midi_files(folder: Path) -> list[Path]:
         raise SegueError(f"there is no folder {folder}; name one that holds .mid files")
     if not folder.is_dir():
         raise SegueError(f"{folder} is a file; name the folder that holds the .mid files")
-    found = sorted(_walk(folder), key=lambda path: path.relative_to(folder).as_posix())
+    found = list_midi_files(folder)
     if not found:
         raise SegueError(
             f"there is no MIDI file in {folder}; files must end in "
@@ -32,8 +32,25 @@ def midi_files(folder: Path) -> list[Path]:
     return found
 
 
+def list_midi_files(folder: Path) -> list[Path]:
+    """As `midi_files`, for a folder that is there and may hold none.
+
+    Raises:
+      SegueError: a folder below it cannot be looked into.
+    """
+    return sorted(_walk(folder), key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _refuse(error: OSError) -> None:
+    # os.walk passes over such a folder in silence, and its songs with it.
+    raise SegueError(
+        f"cannot look into the folder {error.filename}: {error.strerror}; "
+        "make it readable, or move it elsewhere"
+    )
+
+
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if name.lower().endswith(MIDI_SUFFIXES) and not name.startswith("."):

@@ -8,7 +8,10 @@ ours: one line too, with the trace in the log (or on the screen, with --verbose)
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,15 +43,27 @@ class _Group(click.Group):
                 raise
             cause = _find(error)
             if cause is None:
-                line = " ".join(str(error).split())[:300]
+                line = _printable(" ".join(str(error).split())[:300])
                 click.echo(
                     f"segue: this should not have happened: {type(error).__name__}: {line} "
                     "(run again as `segue --verbose ...` for the whole story)",
                     err=True,
                 )
                 ctx.exit(70)
-            click.echo(f"segue: {cause}", err=True)
+            click.echo(f"segue: {_printable(str(cause))}", err=True)
             ctx.exit(1)
+
+
+def _printable(line: str) -> str:
+    """A line of a person's own names without what would break it or their terminal."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in line
+    )
+
+
+def _terminated(*_: object) -> None:
+    # An exception, so that servers and workers that were started are stopped.
+    raise SystemExit(143)
 
 
 def _find(error: BaseException) -> SegueError | None:
@@ -68,6 +83,8 @@ def _find(error: BaseException) -> SegueError | None:
 def main(ctx: click.Context, verbose: bool) -> None:
     """Segue learns a composer's MIDI catalogue and plays on."""
     ctx.obj = {"verbose": verbose}
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
 
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -163,7 +180,7 @@ def pipeline_run(
     if not as_json:
         click.echo(
             f"model segue version {outcome['version']} is in {config.serving_dir}; "
-            f"serve it: segue serve --root {root}"
+            f"serve it: segue serve --root {shlex.quote(str(root))}"
         )
 
 

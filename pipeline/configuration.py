@@ -8,9 +8,11 @@ for a setting.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.resources
+import math
 import os
 import types
 import typing
@@ -91,7 +93,13 @@ class Configuration:
     gate: GateSettings = GateSettings()
     ngram_order: int = 7
     shards: int = 2
-    beam: tuple[str, ...] = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+    # With an image named, TFX does not pack itself into a temporary folder for
+    # workers that an in-memory runner does not have (49 MB for each step, kept).
+    beam: tuple[str, ...] = (
+        "--direct_running_mode=in_memory",
+        "--direct_num_workers=1",
+        "--sdk_container_image=unused",
+    )
     cache: bool = True
 
     def __post_init__(self) -> None:
@@ -174,6 +182,11 @@ def load_configuration(
     values = _read_preset(preset)
     for override in overrides:
         _apply(values, override)
+    for reserved in ("data", "root", "preset", "cache"):
+        if reserved in values:
+            raise SegueError(
+                f"setting {reserved} cannot be set here; it is given when a run is started"
+            )
     name = Path(preset).stem if preset not in preset_names() else preset
     known = {"data": data.absolute(), "root": root.absolute(), "preset": name, **fields}
     return _build(Configuration, {**values, **known}, "")
@@ -186,9 +199,11 @@ def _read_preset(preset: str) -> dict[str, Any]:
         text = (importlib.resources.files("pipeline") / "presets" / f"{preset}.yaml").read_text()
     elif preset.endswith((".yaml", ".yml")):
         try:
-            text = Path(preset).read_text()
+            text = Path(preset).read_text(encoding="utf-8")
         except OSError as error:
             raise SegueError(f"cannot read the preset {preset}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise SegueError(f"the preset {preset} is not text in UTF-8") from None
     else:
         raise SegueError(
             f"preset {preset!r} does not exist; choose one of {', '.join(preset_names())}, "
@@ -217,13 +232,17 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(step, {})
         if not isinstance(values, dict):
             raise SegueError(f"--set {override!r}: {step} is not a group of settings")
-    values[last] = yaml.safe_load(text)
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        line = " ".join(str(error).split())
+        raise SegueError(f"--set {override!r}: the value is not YAML: {line}") from None
 
 
 def _build(kind: Any, values: Mapping[str, Any], path: str) -> Any:
     """A dataclass from a table, down to its nested dataclasses."""
     hints = typing.get_type_hints(kind)
-    unknown = sorted(set(values) - set(hints))
+    unknown = sorted(map(str, set(values) - set(hints)))
     if unknown:
         raise SegueError(
             f"setting {path}{unknown[0]!s} does not exist; {path or 'the top level'} has: "
@@ -243,12 +262,10 @@ def _build(kind: Any, values: Mapping[str, Any], path: str) -> Any:
 
 def _coerce(hint: Any, value: Any, name: str) -> Any:
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if hint is float and isinstance(value, str):
-        try:  # YAML reads 1e-3, without a dot, as text
-            return float(value)
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError):  # YAML reads 1e-3, without a dot, as text
+            value = float(value)
     origin = typing.get_origin(hint)
     wanted = {tuple: (list, tuple)}.get(origin or hint, origin or hint)
     if isinstance(wanted, types.UnionType):
@@ -259,7 +276,12 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
     if not good:
         kind = getattr(hint, "__name__", str(hint))
         raise SegueError(f"setting {name} takes a value of type {kind}, got {value!r}")
-    return tuple(value) if origin is tuple or hint is tuple else value
+    if origin is tuple:
+        element = typing.get_args(hint)[0]
+        return tuple(_coerce(element, item, f"{name}[{i}]") for i, item in enumerate(value))
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SegueError(f"setting {name} takes a finite number, got {value!r}")
+    return value
 
 
 def code_fingerprint() -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from components.progress import LOGGER
+from music.errors import SegueError
 
 
 @contextlib.contextmanager
@@ -40,7 +41,10 @@ def quiet(log_dir: Path, name: str, verbose: bool = False) -> Iterator[Any]:
         with _listening(_Lines(console)):
             yield console
         return
-    log_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SegueError(f"cannot make the folder {log_dir}: {error.strerror}") from None
     path = log_dir / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
     sys.stdout.flush()
     sys.stderr.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,11 @@ class DemoSettings:
     chorales: int = 180
     preset: str = "default"
 
+    @property
+    def data(self) -> Path:
+        """The folder of the chorales; another number of them, another folder."""
+        return self.root / f"midi-{self.chorales}"
+
     def configuration(self) -> Configuration:
         """The preset on the demo's data, sized to end in minutes on two cores."""
         # A demo that is run again trains to much the same model, on a slower day to
@@ -55,7 +61,7 @@ class DemoSettings:
         size = [f"training.max_minutes={TRAINING_MINUTES}", "gate.max_nats_over_service=0.2"]
         if self.preset == "default":
             size.append(f"training.epochs={EPOCHS}")
-        return load_configuration(self.root / "midi", self.root, self.preset, size)
+        return load_configuration(self.data, self.root, self.preset, size)
 
 
 def run_demo(
@@ -113,8 +119,8 @@ def run_demo(
     tell(
         f"done in {minutes:.1f} minutes. Songs and their piano rolls are in {config.songs_dir}; "
         "for more:\n"
-        f"  segue serve --root {root} &\n"
-        f"  segue generate --data {root / 'midi'} --seed 7 --out song.mid"
+        f"  segue serve --root {shlex.quote(str(root))} &\n"
+        f"  segue generate --data {shlex.quote(str(settings.data))} --seed 7 --out song.mid"
     )
     return {**outcome, "songs": reports, "minutes": minutes}
 

@@ -38,30 +38,64 @@ def run_locked(config: Configuration) -> None:
 
     from pipeline.graph import create_pipeline
 
+    check_root(config)
     check_service(config)
     LocalDagRunner().run(create_pipeline(config))
+
+
+def check_root(config: Configuration) -> None:
+    """Refuses a root whose places are taken by something else.
+
+    Raises:
+      SegueError: a file stands where a folder belongs, or the metadata is none.
+    """
+    for folder in (config.artifacts_dir, config.serving_dir):
+        if folder.exists() and not folder.is_dir():
+            raise SegueError(f"{folder} is a file; remove it, or choose another --root")
+    metadata = config.metadata_path
+    if metadata.exists():
+        with metadata.open("rb") as file:
+            magic = file.read(16)
+        if magic and magic != b"SQLite format 3\0":
+            raise SegueError(f"{metadata} is no SQLite file; remove it, or choose another --root")
 
 
 def check_service(config: Configuration) -> None:
     """Refuses a run whose model could not be compared with the one in service.
 
     Raises:
-      SegueError: they speak different codecs.
+      SegueError: they speak different codecs, or the one in service is damaged.
     """
     import json
 
+    from components.trainer.module import FACTS_FILE
     from components.versions import newest_version
 
     version = newest_version(str(config.serving_dir))
-    facts = Path(version, "assets", "segue.json") if version else None
-    if facts is None or not facts.exists():
+    if version is None:
         return
-    served = json.loads(facts.read_text())["codec"]
+    try:
+        served = json.loads(Path(version, "assets", FACTS_FILE).read_text())["codec"]
+        _read_variables(version)
+    except Exception as error:  # whatever a damaged file makes its readers say
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise SegueError(
+            f"the model in service, {version}, is damaged ({reason}); remove that folder"
+        ) from error
     if served != dict(config.codec):
         raise SegueError(
-            f"the model in service under {config.root} speaks the codec {served['name']!r}, this "
-            f"run trains {config.codec['name']!r}: they cannot be compared; choose another --root"
+            f"the model in service under {config.root} speaks the codec {served}, this run "
+            f"trains {dict(config.codec)}: they cannot be compared; choose another --root"
         )
+
+
+def _read_variables(version: str) -> None:
+    """Reads every variable of a SavedModel, as loading it will."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(Path(version, "variables", "variables")))
+    for name in reader.get_variable_to_shape_map():
+        reader.get_tensor(name)
 
 
 def configuration_from_environment() -> Configuration:

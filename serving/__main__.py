@@ -131,6 +131,8 @@ def _quieten(verbose: bool) -> None:
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        # grpc logs a trace for every request that is no message at all.
+        logging.getLogger("grpc._common").setLevel(logging.CRITICAL)
         # Libraries announce which Python they will drop next; a person who starts
         # a server can do nothing about it.
         warnings.simplefilter("ignore", FutureWarning)

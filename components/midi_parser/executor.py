@@ -29,7 +29,7 @@ class Executor(BaseBeamExecutor):
         songs = artifact_utils.get_single_uri(output_dict[spec.SONGS])
         verdicts = artifact_utils.get_single_uri(output_dict[spec.VERDICTS])
         files = [
-            MidiFile(str(path), path.relative_to(data).as_posix()) for path in midi_files(data)
+            MidiFile(os.fsencode(path), _name(path.relative_to(data))) for path in midi_files(data)
         ]
         with self._make_beam_pipeline() as pipeline:
             parsed = pipeline | "Files" >> beam.Create(files) | "Parse" >> ParseMidi()
@@ -54,6 +54,10 @@ class Executor(BaseBeamExecutor):
         _tell(data, Path(verdicts, spec.VERDICTS_FILE))
 
 
+def _name(path: Path) -> str:
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
+
+
 def _tell(data: Path, verdicts: Path) -> None:
     rows = [json.loads(line) for line in verdicts.read_text().splitlines()]
     good = [row for row in rows if row["verdict"] == "kept"]
@@ -65,6 +69,11 @@ def _tell(data: Path, verdicts: Path) -> None:
     if not good:
         raise SegueError(
             f"none of the {len(rows)} MIDI files in {data} can be learned from: {named}{more}"
+        )
+    if len(good) < 2:
+        raise SegueError(
+            f"{data} holds one song to learn from, {good[0]['file']}, and none to judge by; "
+            f"give at least 2 different ones" + (f" (rejected: {named}{more})" if bad else "")
         )
     line = f"{len(rows):,} files: {len(good):,} kept, {len(bad):,} rejected; {notes:,} notes"
     if percussion:

@@ -17,9 +17,14 @@ SONGS, VERDICTS = "songs", "verdicts"
 
 
 class MidiFile(NamedTuple):
-    """A file to read: its path, and its name relative to the data folder."""
+    """A file to read.
 
-    path: str
+    Attributes:
+      path: as the file system has it, in bytes: a name need not be text.
+      name: relative to the data folder, for people; what is no text shows as such.
+    """
+
+    path: bytes
     name: str
 
 

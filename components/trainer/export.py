@@ -21,13 +21,15 @@ import keras
 import tensorflow as tf
 
 from components.trainer.inference import InferenceModel
+from components.trainer.module import FACTS_FILE
 from components.trainer.sampling import Sampling
 
 MAX_STEPS = 100_000
 MAX_PRIME = 100_000
 MAX_BATCH = 1024
-
-FACTS_FILE = "segue.json"
+# Rows times their steps, and rows times the width of the prime: what memory
+# grows with.
+MAX_EVENTS = 2_000_000
 
 
 def facts(model: InferenceModel, training: dict[str, Any]) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def facts(model: InferenceModel, training: dict[str, Any]) -> dict[str, Any]:
             "max_prime": MAX_PRIME,
             "max_steps": MAX_STEPS,
             "max_batch": MAX_BATCH,
+            "max_events": MAX_EVENTS,
             "state_size": model.settings.state_size,
         },
         "signatures": {
@@ -126,7 +129,8 @@ def _signatures(model: InferenceModel, known: dict[str, Any]) -> dict[str, Any]:
     @tf.function(input_signature=[*event, *state, *sampling])
     def step(event, state, temperature, top_k, top_p, may_end, seed, position):
         settings = Sampling(temperature, top_k, top_p, may_end, seed, position)
-        with tf.control_dependencies(_refuse(known, "step")):
+        checks = _refuse(known, "step") + _within_limits(known, event[:, None])
+        with tf.control_dependencies(checks):
             state = tf.identity(state)
         ones = tf.ones([tf.shape(event)[0]], tf.int32)
         made = model.generate(event[:, None], ones, ones, settings, state)
@@ -174,16 +178,28 @@ def _within_limits(
     Memory grows with the product of rows and steps: without a bound a single
     number in a request could take down a server.
     """
-    sizes = {"max_batch": ("rows", tf.shape(prime)[0]), "max_prime": ("prime", tf.shape(prime)[1])}
+    limits = known["limits"]
+    rows, width = (tf.cast(size, tf.int64) for size in tf.unstack(tf.shape(prime)[:2]))
+    extents = [("rows", "max_batch", rows), ("prime", "max_prime", width)]
     if steps is not None:
         # With 0, an empty batch has a largest as well, and is refused elsewhere.
-        sizes["max_steps"] = ("steps", tf.reduce_max(tf.concat([steps, [0]], axis=0)))
+        longest = tf.cast(tf.reduce_max(tf.concat([steps, [0]], axis=0)), tf.int64)
+        extents.append(("steps", "max_steps", longest))
+    # What is too large by itself is told as such, and counts as its limit here.
+    held = [tf.minimum(size, limits[limit]) for _, limit, size in extents]
+    sizes = [
+        *extents,
+        *(
+            (f"rows times {name}", "max_events", held[0] * size)
+            for (name, _, _), size in zip(extents[1:], held[1:], strict=True)
+        ),
+    ]
     return [
         tf.debugging.Assert(
-            size <= known["limits"][limit],
-            [f"{name} must be at most {known['limits'][limit]}, got", size],
+            size <= limits[limit],
+            [f"{name} must be at most {limits[limit]}, got", size],
         )
-        for limit, (name, size) in sizes.items()
+        for name, limit, size in sizes
     ]
 
 

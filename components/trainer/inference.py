@@ -286,8 +286,16 @@ class InferenceModel(tf.Module):
           everything but the last event.
         """
         least = self.window.length if self.sliding else 1
+        sizes = [tf.shape(value)[0] for value in (prime, prime_length, steps, *sampling)]
+        if state is not None:
+            sizes.append(tf.shape(state)[0])
         checks = [
             *sampling.checks(),
+            tf.debugging.Assert(
+                tf.reduce_all(tf.equal(sizes, sizes[0])),
+                ["every input must have one row a song, got rows", tf.stack(sizes)],
+                summarize=len(sizes),
+            ),
             tf.debugging.Assert(
                 tf.reduce_all(prime_length >= least),
                 [f"a prime must have at least {least} events, got", prime_length],
@@ -301,6 +309,9 @@ class InferenceModel(tf.Module):
                 tf.shape(prime)[0] > 0, ["a batch must have at least one row, got 0"]
             ),
         ]
+        if state is not None:
+            finite = tf.reduce_all(tf.math.is_finite(state))
+            checks.append(tf.debugging.Assert(finite, ["state holds what is no number"]))
         with tf.control_dependencies(checks):
             rows = tf.shape(prime)[0]
         # A batch of one runs as two equal rows: see the module's story.

@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 VOCABULARY_FILE = "vocabulary.json"
+FACTS_FILE = "segue.json"
 
 
 def vocabulary_path(train_files: list[str]) -> str:

@@ -70,6 +70,7 @@ class ToyModel:
             "max_prime": 4000,
             "max_steps": 2000,
             "max_batch": 16,
+            "max_events": 200_000,
             "state_size": 2048,
         }
         self.training = {"preset": "paper" if self.paper else "default", "nats": 2.31}

@@ -15,7 +15,15 @@ from music.errors import SegueError
 
 NOTES = {"name": "notes", "velocity": False, "part": False}
 LIMITS = json.dumps(
-    {"window": 75, "min_prime": 1, "max_prime": 9, "max_steps": 9, "max_batch": 9, "state_size": 8}
+    {
+        "window": 75,
+        "min_prime": 1,
+        "max_prime": 9,
+        "max_steps": 9,
+        "max_batch": 9,
+        "max_events": 99,
+        "state_size": 8,
+    }
 ).encode()
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import stat
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -347,3 +348,37 @@ def test_requests_and_reports_cannot_be_changed(request_for):
         request_for().steps = 3
     with pytest.raises(dataclasses.FrozenInstanceError):
         generate_song(request_for()).seconds = 0.0
+
+
+def test_the_song_that_was_given_is_never_written_over(request_for, write_song):
+    prime = write_song("mine.mid", 20)
+    before = prime.read_bytes()
+    for places in ({"out": prime}, {"roll": prime}):
+        with pytest.raises(SegueError, match="name the same file"):
+            generate_song(request_for(prime=prime, **places))
+    assert prime.read_bytes() == before
+
+
+def test_a_song_and_its_picture_need_places_of_their_own(request_for, write_song, tmp_path):
+    same = tmp_path / "both.mid"
+    with pytest.raises(SegueError, match="--out and --roll name the same file"):
+        generate_song(request_for(prime=write_song("a.mid", 20), out=same, roll=same))
+    assert not same.exists()
+
+
+def test_a_special_file_is_neither_written_over_nor_read(request_for, write_song, tmp_path):
+    pipe = tmp_path / "pipe.mid"
+    os.mkfifo(pipe)
+    prime = write_song("a.mid", 20)
+    for wish in ({"prime": prime, "out": pipe}, {"prime": pipe}, {"prime": Path("/dev/zero")}):
+        with pytest.raises(SegueError, match="is no regular file"):
+            generate_song(request_for(**wish))
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_followed_to_the_file_it_stands_for(request_for, write_song, tmp_path):
+    link, behind = tmp_path / "link.mid", tmp_path / "behind.mid"
+    link.symlink_to(behind)
+    generate_song(request_for(prime=write_song("a.mid", 20), out=link))
+    assert link.is_symlink()
+    assert behind.read_bytes().startswith(b"MThd")

@@ -33,3 +33,10 @@ def test_a_folder_without_any_has_none(tmp_path):
     for path in (tmp_path, tmp_path / "missing"):
         assert versions(str(path)) == []
         assert newest_version(str(path)) is None
+
+
+def test_a_number_beyond_int64_is_no_version_as_for_a_server(tmp_path):
+    for name in ("0", "7", str(2**63 - 1), str(2**63), "9" * 20):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").write_bytes(b"")
+    assert versions(str(tmp_path)) == [7, 2**63 - 1]

@@ -97,7 +97,7 @@ def folder(tmp_path):
 
 def files(folder):
     found = [path for path in sorted(folder.rglob("*")) if path.suffix in (".mid", ".MIDI")]
-    return [MidiFile(str(path), path.relative_to(folder).as_posix()) for path in found]
+    return [MidiFile(os.fsencode(path), path.relative_to(folder).as_posix()) for path in found]
 
 
 WANTED = {
@@ -157,7 +157,7 @@ def test_a_file_that_may_not_be_read_is_a_verdict(folder, monkeypatch):
 
     monkeypatch.setattr(stages, "open", refuse, raising=False)
     with pytest.raises(stages.MidiError) as caught:
-        stages.read_file(MidiFile(str(folder / "b.mid"), "b.mid"))
+        stages.read_file(MidiFile(os.fsencode(folder / "b.mid"), "b.mid"))
     assert (caught.value.reason, caught.value.detail) == ("unreadable", "Permission denied")
 
 

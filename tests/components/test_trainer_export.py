@@ -671,6 +671,42 @@ def test_a_call_beyond_the_limits_of_describe_is_refused(ask, served, exported, 
     assert ask("small", many[1:], 2, 1)["events"].shape == (limits["max_batch"], 1, 3)
 
 
+def test_what_memory_grows_with_is_bounded_as_well(ask, served, primes, settings):
+    limits = json.loads(served("small")("describe", keys=["limits"])["values"][0])
+    rows = limits["max_events"] // limits["max_steps"] + 1
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        ask("small", primes("small", rows, 3), 3, limits["max_steps"])
+    words = f"rows times steps must be at most {limits['max_events']}, got"
+    assert words in caught.value.message
+
+
+def test_step_holds_to_the_limits_too(served, settings):
+    limits = json.loads(served("small")("describe", keys=["limits"])["values"][0])
+    rows = limits["max_batch"] + 1
+    event, state = np.zeros((rows, 3), np.int32), np.zeros((rows, 176), np.float32)
+    message = served("small").fails("step", event=event, state=state, **settings(rows))
+    assert f"rows must be at most {limits['max_batch']}, got" in message
+
+
+def test_inputs_of_different_rows_are_refused_and_not_cut(served, primes, settings):
+    inputs = {
+        "prime": primes("small", 2, 3),
+        "prime_length": np.full(2, 3, np.int32),
+        "steps": np.full(2, 1, np.int32),
+        **settings(2),
+    }
+    for name in ("prime_length", "steps", "seed", "temperature"):
+        longer = {**inputs, name: np.concatenate([inputs[name], inputs[name][:1]])}
+        message = served("small").fails("generate", **longer)
+        assert "every input must have one row a song, got rows" in message
+
+
+def test_a_state_that_is_no_number_is_refused(served, settings):
+    event, state = np.zeros((2, 3), np.int32), np.full((2, 176), np.nan, np.float32)
+    message = served("small").fails("step", event=event, state=state, **settings(2))
+    assert "state holds what is no number" in message
+
+
 def test_examples_that_are_none_are_refused(served):
     served("small").fails("serving_default", examples=[b"not an example"])
     served("small").fails("serving_default", examples=[tf.train.Example().SerializeToString()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,9 @@ def chorales(tmp_path_factory) -> Path:
     odd.mkdir()
     (odd / "letter.mid").write_text("Dear Sebastian,")
     (odd / "cut.MID").write_bytes(written[0].read_bytes()[:20])
+    # A name that is no UTF-8, as old archives have them.
+    moved = written[-1].rename(os.fsdecode(os.fsencode(folder) + b"/Pr\xe9lude.mid"))
+    assert moved.exists()
     return folder
 
 

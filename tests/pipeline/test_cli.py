@@ -73,8 +73,8 @@ def test_a_single_song_cannot_be_split_and_leaves_nothing_pushed(segue, song, tm
     ran = segue("pipeline", "run", "--preset", "smoke", "--data", song.parent, "--root", root)
     assert ran.code == 1
     last = ran.err.splitlines()[-1]
-    assert last.startswith("segue: the ")
-    assert "split has no window" in last
+    assert last.startswith(f"segue: {song.parent} holds one song to learn from")
+    assert "give at least 2 different ones" in last
     assert "Traceback" not in ran.err
     assert not (root / "serving").exists()
 
@@ -135,3 +135,37 @@ def test_a_defect_of_ours_is_one_line_and_another_code(monkeypatch):
 def test_json_is_all_that_stdout_holds(segue, tmp_path):
     ran = segue("corpus", "export", "bach", "--out", tmp_path, "--limit", 1, "--json")
     assert json.loads(ran.out)["composer"] == "bach"
+
+
+def test_names_cannot_break_the_line_or_the_terminal(segue, one_line, tmp_path):
+    name = tmp_path / "two\nlines\x1b[31m"
+    line = one_line(segue("pipeline", "run", "--data", name))
+    assert "two\\nlines\\x1b[31m" in line
+
+
+def test_a_terminated_command_stops_what_it_started(tmp_path):
+    from pathlib import Path
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "corpus", "export", "bach", "--out", str(tmp_path)],
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("*.mid")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    alive = [
+        path.name
+        for path in Path("/proc").iterdir()
+        if path.name.isdigit() and _session(path) == process.pid
+    ]
+    assert alive == []
+
+
+def _session(path) -> int:
+    try:
+        return int((path / "stat").read_text().rpartition(")")[2].split()[3])
+    except OSError:
+        return -1

@@ -87,7 +87,7 @@ def test_a_yaml_file_of_the_users_is_a_preset_too(tmp_path):
         ("default", ("training=3",), "training is a group of settings, got 3"),
         ("default", ("window.length=0",), "window length 0 is outside 1..4096"),
         ("default", ("split.eval_share=1.5",), "eval_share 1.5 is not allowed"),
-        ("default", ("gate.max_nats=.nan",), "it must be a finite number"),
+        ("default", ("gate.max_nats=.nan",), "takes a finite number, got nan"),
         ("default", ("model.dropout=1.0",), "dropout 1.0 is not allowed"),
         ("default", ("codec.name=jazz",), "codec 'jazz' does not exist"),
         ("paper", ("codec.name=notes",), "does not go with codec 'notes'"),
@@ -111,3 +111,35 @@ def test_a_preset_that_is_no_yaml_is_one_line(tmp_path):
 
 def test_the_code_fingerprint_is_stable():
     assert code_fingerprint() == code_fingerprint()
+
+
+@pytest.mark.parametrize("key", ["data", "root", "preset", "cache"])
+def test_what_is_given_when_a_run_starts_cannot_be_set_elsewhere(key):
+    with pytest.raises(SegueError, match=f"setting {key} cannot be set here"):
+        load("default", f"{key}=x")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.epochs=[", "the value is not YAML"),
+        ("model.units=[a,b,c]", "setting model.units[0] takes a value of type int, got 'a'"),
+        ("model.units=[1.5,2,3]", "setting model.units[0] takes a value of type int, got 1.5"),
+        ("training.clip_norm=.inf", "takes a finite number, got inf"),
+        ("codec={name: [a]}", "codec ['a'] does not exist"),
+        ("codec={name: notes, velocity: banana}", "takes options that are true or false"),
+        ("{1: 2}=3", "does not exist"),
+    ],
+)
+def test_values_of_another_kind_are_one_line(override, words):
+    with pytest.raises(SegueError) as refusal:
+        load("default", override)
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_preset_that_is_no_text_is_one_line(tmp_path):
+    path = tmp_path / "bytes.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SegueError, match="is not text in UTF-8"):
+        load(str(path))

@@ -48,6 +48,7 @@ def test_corrupt_files_among_good_ones_are_counted_and_named(first_run):
     assert len(rows) == 18
     assert rows["odd/letter.mid"]["reason"] == "not-midi"
     assert sum(row["verdict"] == "kept" for row in rows.values()) == 16
+    assert rows["Pr\ufffdlude.mid"]["verdict"] == "kept"
 
 
 def test_the_screen_shows_progress_and_the_log_file_the_chatter(first_run):
@@ -109,3 +110,31 @@ def test_the_43_songs_of_the_papers_size_end_with_a_pushed_version(segue, reicha
     assert ran.code == 0, ran.err
     assert set(ran.json["executed"]) == NODES
     assert ran.json["present"]
+
+
+def test_a_damaged_model_in_service_is_named_before_any_training(segue, first_run, root_copy):
+    (version,) = (root_copy / "serving" / "segue").iterdir()
+    (data,) = (version / "variables").glob("*.data-*")
+    data.write_bytes(data.read_bytes()[:1000])
+    ran = segue(
+        "pipeline", "run", "--preset", "smoke", "--data", first_run.data, "--root", root_copy
+    )
+    assert ran.code == 1
+    assert "epoch" not in ran.err
+    line = ran.err.splitlines()[-1]
+    assert line.startswith(f"segue: the model in service, {version}, is damaged (")
+    assert line.endswith("remove that folder")
+
+
+@pytest.mark.parametrize("place", ["pipeline", "metadata.sqlite", "logs"])
+def test_a_root_whose_places_are_taken_is_one_line(segue, one_line, first_run, tmp_path, place):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / place).write_text("in the way of everything")
+    ran = segue("pipeline", "run", "--preset", "smoke", "--data", first_run.data, "--root", root)
+    assert str(root / place) in one_line(ran)
+
+
+def test_a_run_leaves_nothing_in_the_temporary_folder(first_run):
+    log = next((first_run.root / "logs").glob("pipeline-*.log")).read_text()
+    assert "Copying all content from install dir" not in log
