@@ -518,10 +518,7 @@ def _read_facts(connection: Connection, keys: list[str], answer: Answer) -> Mode
     for name in names:
         if not (_is_whole(numbers_of.get(name)) and numbers_of[name] >= 1):
             raise wrong(f"the limit {name} = {numbers_of.get(name)}")
-    try:
-        codec = build_codec(facts["codec"])
-    except TypeError as error:  # A name that is a list, say.
-        raise wrong(f"the codec {facts['codec']}") from error
+    codec = build_codec(facts["codec"])
     return ModelFacts(
         model=connection.model,
         version=answer.version,

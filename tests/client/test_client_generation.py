@@ -102,7 +102,7 @@ def test_describe_asks_once(toy, client):
         ([b"{}", b"{}", b"[]", b"{}", b"{}"], "a 'training' that is no JSON object"),
         ([b"{}"] * 5, "the limit window = None"),
         ([b"\xff"] * 5, "a 'codec' that is no JSON"),
-        ([b'{"name": []}', b"{}", b"{}", LIMITS, b"{}"], "the codec {'name': []}"),
+        ([b'{"name": []}', b"{}", b"{}", LIMITS, b"{}"], "codec [] does not exist"),
         ([b'{"name": "x"}', b"{}", b"{}", LIMITS, b"{}"], "codec 'x' does not exist"),
         ([b"{}", b"{}", b"{}", LIMITS.replace(b"75", b'"75"'), b"{}"], "the limit window = 75"),
     ],
