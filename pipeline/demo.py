@@ -88,8 +88,9 @@ def run_demo(
     """
     began = time.monotonic()
     root, config = settings.root, settings.configuration()
+    songs = root / config.songs_dir.name  # as the person named it, not the absolute path
     count = settings.chorales
-    tell(f"1 of 4: {count} four-part chorales by J. S. Bach, as MIDI files in {config.data}")
+    tell(f"1 of 4: {count} four-part chorales by J. S. Bach, as MIDI files in {settings.data}")
     export("bach", config.data, count, parts=CHORALE_PARTS, on_song=on_song)
     tell(f"2 of 4: learning from them (at most {TRAINING_MINUTES} minutes of training)")
     outcome = run_pipeline(config)
@@ -106,8 +107,8 @@ def run_demo(
         tell(f"4 of 4: {settings.songs} songs, 250 events each")
         for seed in range(1, settings.songs + 1):
             request = GenerateRequest(
-                out=config.songs_dir / f"song-{seed}.mid",
-                roll=config.songs_dir / f"song-{seed}.svg",
+                out=songs / f"song-{seed}.mid",
+                roll=songs / f"song-{seed}.svg",
                 data=config.data,
                 sampling=Sampling(seed=seed, temperature=0.9, top_p=0.98),
                 target=target,
@@ -117,7 +118,7 @@ def run_demo(
             tell(f"        {report.out} ({report.notes} notes in {report.seconds:.2f} s)")
     minutes = (time.monotonic() - began) / 60
     tell(
-        f"done in {minutes:.1f} minutes. Songs and their piano rolls are in {config.songs_dir}; "
+        f"done in {minutes:.1f} minutes. Songs and their piano rolls are in {songs}; "
         "for more:\n"
         f"  segue serve --root {shlex.quote(str(root))} &\n"
         f"  segue generate --data {shlex.quote(str(settings.data))} --seed 7 --out song.mid"
