@@ -146,7 +146,11 @@ def pipeline() -> None:
 
 @pipeline.command("run")
 @click.option(
-    "--engine", type=click.Choice(["local"]), default="local", show_default=True, help="Where."
+    "--engine",
+    type=click.Choice(["local"]),
+    default="local",
+    show_default=True,
+    help="Where it runs.",
 )
 @click.option(
     "--data", type=click.Path(path_type=Path), required=True, help="Folder of MIDI files."
@@ -176,6 +180,9 @@ def pipeline_run(
     outcome = _run_pipeline(config, ctx.obj["verbose"])
     if as_json:
         click.echo(json.dumps(outcome, sort_keys=True))
+    elif outcome["cached"]:
+        reused, steps = len(outcome["cached"]), len(outcome["cached"] + outcome["executed"])
+        click.echo(f"{reused} of {steps} steps had not changed and were not run again")
     _require_pushed(outcome)
     if not as_json:
         click.echo(
@@ -274,7 +281,7 @@ def _sampling_options(command: Callable) -> Callable:
         click.option("--top-k", type=int, default=0, help="Draw from the k likeliest; 0: off."),
         click.option("--top-p", type=float, default=1.0, help="Draw from this share; 1: off."),
         click.option(
-            "--seed", type=int, default=0, show_default=True, help="Another, another song."
+            "--seed", type=int, default=0, show_default=True, help="Another seed, another song."
         ),
         click.option("--may-end", is_flag=True, help="Let the model end the song before --steps."),
     ]
@@ -297,7 +304,13 @@ def _sampling(values: dict[str, Any]) -> Sampling:
 )
 @click.option("--prime-length", type=int, help="Events of the prime (default: the whole file).")
 @_sampling_options
-@click.option("--out", type=click.Path(path_type=Path), default=Path("song.mid"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("song.mid"),
+    show_default=True,
+    help="Where the song goes, a MIDI file.",
+)
 @click.option("--roll", type=click.Path(path_type=Path), help="Draw its piano roll (SVG) here.")
 @click.option("--stream", is_flag=True, help="Make it in chunks, and show how it grows.")
 @click.option("--paper-loop", is_flag=True, help="One call a note over a sliding window.")
