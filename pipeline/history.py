@@ -16,7 +16,6 @@ class RunHistory:
       run: its name.
       executed: the nodes that ran, in order.
       cached: the nodes whose earlier outputs were reused.
-      failed: the nodes that did not end well.
       outputs: folder of each output artifact, by (node, output).
       pushed_version: what the Pusher pushed in this run or the one it reuses;
         None when nothing was.
@@ -25,7 +24,6 @@ class RunHistory:
     run: str
     executed: tuple[str, ...]
     cached: tuple[str, ...]
-    failed: tuple[str, ...]
     outputs: dict[tuple[str, str], str]
     pushed_version: int | None
 
@@ -81,7 +79,6 @@ def last_run(metadata: Path) -> RunHistory:
         run=run.name,
         executed=tuple(by_state.get(states.COMPLETE, ())),
         cached=tuple(by_state.get(states.CACHED, ())),
-        failed=tuple(by_state.get(states.FAILED, ())),
         outputs=outputs,
         pushed_version=pushed,
     )
