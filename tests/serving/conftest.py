@@ -4,10 +4,16 @@ The toy model is saved once a session and copied into version folders, as a
 pusher does it: under a dotted name first, renamed when all is there.
 """
 
+import contextlib
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -276,3 +282,83 @@ def eventually():
             pause.wait(0.01)
 
     return eventually
+
+
+# ---- conformance: any server, as a process, by TensorFlow Serving's own flags ----
+
+BINARY = "tensorflow_model_server"
+
+
+class Launched(NamedTuple):
+    """A server process that answers."""
+
+    process: subprocess.Popen
+    address: str
+    rest: str  # http://host:port, or "" without --rest_api_port
+    log: Path
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def free_port() -> int:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        "embedded",
+        pytest.param(
+            BINARY,
+            marks=pytest.mark.skipif(
+                shutil.which(BINARY) is None, reason=f"{BINARY} is not on PATH"
+            ),
+        ),
+    ],
+)
+def launch(request, tmp_path_factory):
+    """launch(*flags, rest=False): a server, started by the flags of the binary.
+
+    The embedded one and, where it is on PATH, `tensorflow_model_server` itself: what a
+    test demands of one it demands of the other. With `wait=False` the process is handed
+    over before its port is open.
+    """
+    command = [BINARY] if request.param == BINARY else [sys.executable, "-m", "serving"]
+    started = []
+
+    def launch(*flags, rest=False, wait=True):
+        port, rest_port = free_port(), free_port() if rest else 0
+        log = tmp_path_factory.mktemp("launched") / "log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [*command, f"--port={port}", f"--rest_api_port={rest_port}", *flags],
+                cwd=Path(__file__).parents[2],
+                stdout=out,
+                stderr=out,
+            )
+        url = f"http://127.0.0.1:{rest_port}" if rest else ""
+        server = Launched(process, f"127.0.0.1:{port}", url, log)
+        started.append(server)
+        deadline = time.monotonic() + 60
+        while wait and not all(_answers(p) for p in (port, rest_port) if p):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        return server
+
+    yield launch
+    for server in started:
+        server.stop()
+
+
+def _answers(port):
+    with contextlib.closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
