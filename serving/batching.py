@@ -206,6 +206,7 @@ class BatchedModel(LoadedModel):
         with self._changed:
             self._closed = True
             queues = list(self._queues.values())
+            self._queues.clear()
         for queue in queues:
             queue.close()
         with self._changed:
