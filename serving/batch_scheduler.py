@@ -297,8 +297,8 @@ class Scheduler:
                         tasks = queue.take()
                         self.queued -= len(tasks)
                         if self.queued:
-                            # Whoever waits for the next batch may have been the
-                            # only one that knew when it is due.
+                            # Nothing promises which thread a notify wakes: this
+                            # one may alone have known when the next batch is due.
                             self.work.notify()
                         return queue, tasks
                     if due is not None:

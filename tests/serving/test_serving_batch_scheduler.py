@@ -180,6 +180,17 @@ def test_a_dropped_task_does_not_run_and_leaves_its_room(held, eventually):
     assert not queue.drop(tasks[1])
 
 
+def test_a_task_dropped_from_the_open_batch_leaves_its_room(scheduler, eventually):
+    one, worker = scheduler(), Worker()
+    queue = one.open(options(rows=4, timeout=FOREVER), worker)
+    dropped = Task(2)
+    queue.submit(dropped)
+    queue.submit(Task(1))
+    assert queue.drop(dropped)
+    queue.submit(Task(3))
+    eventually(lambda: worker.batches == [[1, 3]])
+
+
 def test_closing_runs_what_waits_and_ends_the_threads(scheduler):
     one, worker = scheduler(threads=3), Worker()
     before = {t for t in threading.enumerate() if t.name.startswith("batch_threads")}
