@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import errors, inference
+from serving import errors, inference, limits, model_config
 from serving.errors import ServingError
 from serving.models import Models
 
@@ -89,7 +89,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     ) -> inference_pb2.MultiInferenceResponse:
         # All tasks are of one model, which the first one names.
         spec = request.tasks[0].model_spec if request.tasks else _NO_MODEL_SPEC
-        with self._models.acquire(spec) as (version, model):
+        with self._models.acquire(spec) as (version, model), limits.called_by(context.is_active):
             return inference.multi_inference(model, request, version, context.time_remaining())
 
     @_answered
@@ -110,7 +110,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def _run(self, run: Callable[..., Any], request: Any, context: grpc.ServicerContext) -> Any:
         _demand_model_spec(request)
-        with self._models.acquire(request.model_spec) as (version, model):
+        with (
+            self._models.acquire(request.model_spec) as (version, model),
+            limits.called_by(context.is_active),
+        ):
             return run(model, request, version, context.time_remaining())
 
 
@@ -141,9 +144,19 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
-        raise errors.unimplemented(
-            "This server serves the model it was started with; it cannot be reconfigured"
-        )
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise errors.invalid_argument(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest."
+                " Only ModelConfigList is currently supported"
+            )
+        configs = model_config.parse(request.config.model_config_list, self._models.names)
+        _log.info("reloading: %s", ", ".join(f"{c.name} from {c.base_path}" for c in configs))
+        if not self._models.reload(configs, give_up=lambda: not context.is_active()):
+            raise errors.cancelled("The new models were not available while the caller waited")
+        response = model_management_pb2.ReloadConfigResponse()
+        # Set even though there is no error: code 0, OK.
+        response.status.SetInParent()
+        return response
 
 
 _NO_MODEL_SPEC = predict_pb2.PredictRequest().model_spec

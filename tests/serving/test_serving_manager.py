@@ -6,7 +6,8 @@ import pytest
 
 from serving import errors
 from serving.errors import ServingError
-from serving.manager import ModelManager, State, find_versions, latest
+from serving.manager import ModelManager, State
+from serving.policies import find_versions, latest
 
 
 class Toy:

@@ -321,8 +321,12 @@ def test_row_44_flags_are_spelled_both_ways(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "the following arguments are required: --model_base_path; see --help"),
-        (["--model_base_path=/m", "--prot=1"], "unrecognized arguments: --prot=1; see --help"),
+        (
+            [],
+            "no model to serve: give its folder with --model_base_path, or several with"
+            " --model_config_file",
+        ),
+        (["--model_base_path=/m", "--prot=1"], "unknown flag --prot; did you mean --port?"),
         (
             ["--model_base_path=/m", "--port=x"],
             "argument --port: invalid int value: 'x'; see --help",
