@@ -176,6 +176,8 @@ class ModelServer:
             if self._health is not None:
                 # Load balancers that watch see it before connections are refused.
                 self._health.enter_graceful_shutdown()
+            if self._poller is not None:
+                self._poller.stop(0)
             if self._server is not None:
                 self._server.stop(grace).wait()
             if self._poller is not None:
