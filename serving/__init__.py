@@ -1,9 +1,9 @@
 """The embedded model server: TensorFlow Serving's answers from a Python process.
 
 `python -m serving --model_base_path=DIR` serves the newest version folder under
-DIR (`--model_config_file=FILE`: several models) over gRPC, with the services, messages and error codes of
-`tensorflow_model_server`, so that a client cannot tell which of the two it
-talks to. In a program:
+DIR over gRPC (`--model_config_file=FILE`: several models), with the services,
+messages and error codes of `tensorflow_model_server`, so that a client cannot
+tell which of the two it talks to. In a program:
 
     from serving.config import ServerConfig
     from serving.server import ModelServer

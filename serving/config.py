@@ -144,6 +144,7 @@ class ServerConfig:
         self._in_range("max_message_bytes", 1, INT32_MAX)
         self._in_range("wait_for_model_seconds", 0, INT32_MAX)
         self._in_range("grace_seconds", 0, INT32_MAX)
+        object.__setattr__(self, "grpc_socket_path", os.fspath(self.grpc_socket_path))
         if self.model_base_path is not None:
             object.__setattr__(self, "model_base_path", Path(self.model_base_path).absolute())
 

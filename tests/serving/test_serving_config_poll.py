@@ -1,10 +1,14 @@
 """`--model_config_file`, looked at again and again."""
 
 import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+import serving
 from music.errors import SegueError
 from serving.config import ServerConfig
 from serving.config_poll import ConfigPoller
@@ -138,3 +142,26 @@ def test_a_file_that_asks_for_the_impossible_is_one_line(tmp_path, text, message
     assert str(caught.value).startswith(f"--model_config_file={file}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flag", "name"), [("model_config_file", "ModelServerConfig"), ("ssl_config_file", "SSLConfig")]
+)
+def test_a_bad_file_is_reported_without_tensorflow(tmp_path, flag, name):
+    (tmp_path / "bad").write_text("improper")
+    code = (
+        "import sys; from serving.__main__ import main; "
+        f"code = main(['--port=0', '--model_base_path=/m', '--{flag}={tmp_path}/bad']); "
+        "assert 'tensorflow' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(serving.__file__).parents[1],
+        env=os.environ | {"PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert f"Error parsing text-format tensorflow.serving.{name}: " in done.stderr
+    assert done.stderr.count("\n") == 1
