@@ -51,6 +51,7 @@ class ModelServer:
         self._models: Models | None = None
         self._poller: ConfigPoller | None = None
         self._server: grpc.Server | None = None
+        self._pool: futures.ThreadPoolExecutor | None = None
         self._health: Any = None
         self._credentials: grpc.ServerCredentials | None = None
         self._port = 0
@@ -180,6 +181,8 @@ class ModelServer:
                 self._poller.stop(0)
             if self._server is not None:
                 self._server.stop(grace).wait()
+            if self._pool is not None:
+                self._pool.shutdown(wait=False)
             if self._poller is not None:
                 self._poller.stop(grace)
             if self._models is not None:
@@ -225,9 +228,12 @@ class ModelServer:
             "grpc.max_send_message_length": config.max_message_bytes,
         }
         options.update(listen.channel_options(config.grpc_channel_arguments))
+        # Threads are made as calls come in; most of them wait, not compute.
+        self._pool = futures.ThreadPoolExecutor(
+            config.grpc_max_threads, thread_name_prefix="serving"
+        )
         server = grpc.server(
-            # Threads are made as calls come in; most of them wait, not compute.
-            futures.ThreadPoolExecutor(config.grpc_max_threads, thread_name_prefix="serving"),
+            self._pool,
             options=list(options.items()),
             maximum_concurrent_rpcs=config.max_concurrent_calls or None,
         )

@@ -305,6 +305,16 @@ def test_row_32_a_change_of_policy_is_not_noticed_by_callers(caller, reload, fol
         done.result()  # no call failed
 
 
+def test_row_34_a_model_that_does_not_load_ends_the_process(
+    launch, folders, server_config, tmp_path
+):
+    file = tmp_path / "models.config"
+    file.write_text(str(server_config(a=folders / "a", broken=folders / "broken")))
+    server = launch(f"--model_config_file={file}", "--max_num_load_retries=0", wait=False)
+    assert server.process.wait(60) != 0
+    assert "Could not find SavedModel" in server.log.read_text()
+
+
 def test_row_19_status_of_models_that_are_not_there(caller, reload, fails):
     assert (
         fails("NOT_FOUND", caller.statuses, "nobody")
