@@ -386,6 +386,8 @@ class ModelManager:
         with self._unloads.one():
             self._close(version)
         _log.info("model %s: version %d is unloaded", self.name, version.number)
+        if self._awaited(version):  # again, meanwhile
+            self.poll()
 
     def _close(self, version: _Version) -> None:
         try:

@@ -374,6 +374,20 @@ def test_a_retired_model_looks_no_more_and_can_come_back(base, manage, loader, e
     assert len([t for t in threading.enumerate() if t.name == "segue-watch"]) == 1
 
 
+def test_a_version_that_is_wanted_again_while_it_unloads_comes_back(base, manage, loader):
+    _all(("1",), base)
+    manager = manage(poll_seconds=0)
+    manager.start()
+    manager.wait_available(20)
+    with manager.acquire():
+        manager.retire()
+        manager.reconfigure(base, latest(1))
+        assert _states(manager) == {1: State.UNLOADING}
+    assert manager.wait_available(20) == 1
+    assert loader.loaded[0].closed.is_set()
+    assert loader.tries == ["1", "1"]
+
+
 def test_an_old_failure_does_not_count_when_a_model_comes_back(base, manage, loader):
     _all(("1",), base)
     loader.broken["1"] = 1
