@@ -7,6 +7,8 @@ together load, unload and run. Importing this module imports TensorFlow.
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from serving.loader import LoadedModel, load
 from serving.manager import ModelManager
 from serving.model_config import ModelConfig
 from serving.warmup import warm_up
+
+_log = logging.getLogger(__name__)
 
 
 def manager_maker(config: ServerConfig, loads: Places) -> Callable[[ModelConfig], ModelManager]:
@@ -38,7 +42,7 @@ def manager_maker(config: ServerConfig, loads: Places) -> Callable[[ModelConfig]
     runs = Places(config.runs)
     unloads = Places(max(1, config.num_unload_threads))
 
-    def load_version(path: Path) -> LoadedModel:
+    def load_version(name: str, path: Path) -> LoadedModel:
         model = load(
             path,
             intra_op_threads=config.intra_op_threads,
@@ -54,13 +58,14 @@ def manager_maker(config: ServerConfig, loads: Places) -> Callable[[ModelConfig]
             except BaseException:
                 model.close()
                 raise
+        _log.debug("model %s: %s is loaded and warm", name, path)
         return model
 
     def make(model: ModelConfig) -> ModelManager:
         return ModelManager(
             model.name,
             model.base_path,
-            load_version,
+            functools.partial(load_version, model.name),
             policy=model.policy,
             poll_seconds=config.file_system_poll_wait_seconds,
             max_num_load_retries=config.max_num_load_retries,
