@@ -54,6 +54,7 @@ setup(
         "grpcio>=1.48",
         "grpcio-health-checking>=1.48",
         "grpcio-reflection>=1.48",
+        "cryptography>=42",
         "click>=8.1",
         "rich>=13",
         "PyYAML>=6",

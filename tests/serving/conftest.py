@@ -284,6 +284,36 @@ def eventually():
     return eventually
 
 
+@pytest.fixture(scope="session")
+def server_config():
+    """server_config(name=(base, options), ...): a ModelServerConfig of TensorFlow models.
+
+    Options are fields of ModelConfig; `policy=("latest", 2)`, `("all",)` or
+    `("specific", 1, 3)` is short for a model_version_policy.
+    """
+    from tensorflow_serving.config import model_server_config_pb2
+
+    def server_config(**models):
+        config = model_server_config_pb2.ModelServerConfig()
+        config.model_config_list.SetInParent()
+        for name, given in models.items():
+            folder, options = given if isinstance(given, tuple) else (given, {})
+            policy, *numbers = options.get("policy", ("latest", 0))
+            fields = {"name": name, "model_platform": "tensorflow"} | {
+                key: value for key, value in options.items() if key != "policy"
+            }
+            model = config.model_config_list.config.add(base_path=str(folder), **fields)
+            choice = getattr(model.model_version_policy, policy)
+            choice.SetInParent()
+            if policy == "latest" and numbers[0]:
+                choice.num_versions = numbers[0]
+            elif policy == "specific":
+                choice.versions.extend(numbers)
+        return config
+
+    return server_config
+
+
 # ---- conformance: any server, as a process, by TensorFlow Serving's own flags ----
 
 BINARY = "tensorflow_model_server"

@@ -30,7 +30,12 @@ def test_defaults_are_those_of_the_command_line():
         ),
         ("grace_seconds", -0.5, "--grace_seconds=-0.5 is not a number from 0 to 2147483647"),
         ("model_name", "", "the model has no name: give one with --model_name (default: segue)"),
-        ("model_base_path", " ", "no model to serve: give its folder with --model_base_path"),
+        (
+            "model_base_path",
+            " ",
+            "no model to serve: give its folder with --model_base_path, or several with"
+            " --model_config_file",
+        ),
         ("host", "", "no address to listen on: give one with --host (default: 127.0.0.1)"),
     ],
 )

@@ -214,6 +214,21 @@ def test_stopping_cancels_what_outlasts_the_grace(serve, base, push, connect, ev
     server.stop()  # once more does nothing
 
 
+def test_no_thread_outlives_the_server(serve, base, push, connect, eventually):
+    push(base, 1)
+    server = serve()
+    assert connect(server).one(1.0) == (2.0, 1)
+
+    def threads():
+        names = ("serving_", "segue-", "model-config")
+        return {t for t in threading.enumerate() if t.name.startswith(names)}
+
+    before = threads()
+    assert before
+    server.stop(1)
+    eventually(lambda: not before & threads())
+
+
 def test_health_turns_to_not_serving_before_the_stop(serve, base, push, connect, eventually):
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -321,8 +336,12 @@ def test_row_44_flags_are_spelled_both_ways(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "the following arguments are required: --model_base_path; see --help"),
-        (["--model_base_path=/m", "--prot=1"], "unrecognized arguments: --prot=1; see --help"),
+        (
+            [],
+            "no model to serve: give its folder with --model_base_path, or several with"
+            " --model_config_file",
+        ),
+        (["--model_base_path=/m", "--prot=1"], "unknown flag --prot; did you mean --port?"),
         (
             ["--model_base_path=/m", "--port=x"],
             "argument --port: invalid int value: 'x'; see --help",

@@ -12,7 +12,6 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
-    model_management_pb2,
     predict_pb2,
     regression_pb2,
 )
@@ -284,11 +283,6 @@ def test_row_19_status(client, fails):
         "Could not find version 8 of model segue"
     )
     assert fails("NOT_FOUND", client.statuses, "m") == "Could not find any versions of model m"
-
-
-def test_reconfiguring_is_unimplemented(client, fails):
-    request = model_management_pb2.ReloadConfigRequest()
-    fails("UNIMPLEMENTED", client.model.HandleReloadConfigRequest, request, timeout=20)
 
 
 def test_row_22_classify(client):

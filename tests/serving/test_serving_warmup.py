@@ -55,6 +55,18 @@ def test_row_36_every_record_is_run(warm, model, monkeypatch):
     assert seen == [1.0, 2.0]
 
 
+def test_each_record_can_be_run_several_times(model, tmp_path, monkeypatch):
+    _write(tmp_path, [_log(x=1.0), _log(x=2.0)])
+    model.path = tmp_path
+    seen = []
+    run = model.predict
+    monkeypatch.setattr(
+        model, "predict", lambda *args: seen.append(args[1]["x"].float_val[0]) or run(*args)
+    )
+    assert warmup.warm_up(model, 3) == 2
+    assert seen == [1.0] * 3 + [2.0] * 3
+
+
 def test_row_36_examples_are_run_too(warm):
     logs = [prediction_log_pb2.PredictionLog() for _ in range(3)]
     for log, signature in zip(logs[:2], ["classify", "regress"], strict=True):
