@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -29,7 +30,7 @@ CONFIG = "/etc/segue"
 # The oldest and the newest Kubernetes that the files are checked for.
 KUBERNETES = ["1.29", kubernetes_validate.latest_version()]
 
-# The flags of `tensorflow_model_server` 2.16.
+# The flags of `tensorflow_model_server` 2.16, by its main.cc.
 FLAGS = """
     port grpc_socket_path rest_api_port rest_api_num_threads rest_api_timeout_in_ms
     rest_api_enable_cors_support enable_batching allow_version_labels_for_unavailable_models
@@ -201,6 +202,20 @@ def test_docker_reads_the_compose_file_as_it_is_meant(files, tmp_path):
     assert service["command"] == files.compose["services"]["serving"]["command"]
     assert {port["host_ip"] for port in service["ports"]} == {"127.0.0.1"}
     assert service["volumes"][0]["source"] == f"{tmp_path}/serving"
+
+
+def test_the_package_brings_every_file(tmp_path):
+    # Into a wheel goes what `build_py` copies.
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_py", "--build-lib", tmp_path],
+        cwd=REPOSITORY,
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    for folder in ("config", "kubernetes"):
+        for path in [*(SERVING / folder).iterdir(), SERVING / "docker-compose.yaml"]:
+            assert (tmp_path / path.relative_to(REPOSITORY)).read_bytes() == path.read_bytes()
 
 
 def test_flags_are_flags_of_the_binary(files):
