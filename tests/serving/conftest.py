@@ -321,7 +321,7 @@ def free_port() -> int:
     params=["embedded", *([BINARY] if shutil.which(BINARY) else [])],
 )
 def launch(request, tmp_path_factory):
-    """launch(*flags, rest=False): a server, started by the flags of the binary.
+    """launch(*flags, rest=False, wait=True): a server, started by the flags of the binary.
 
     The embedded one and, where it is on PATH, `tensorflow_model_server` itself: what a
     test demands of one it demands of the other. With `wait=False` the process is handed

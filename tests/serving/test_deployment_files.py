@@ -222,6 +222,16 @@ def test_flags_are_flags_of_the_binary(files):
     assert set(files.flags) <= set(FLAGS.split())
 
 
+def test_the_docs_give_a_reason_for_every_flag(files):
+    docs = (REPOSITORY / "docs" / "serving.md").read_text()
+    table = docs.split("## The flags, and why", 1)[1].split("\n## ", 1)[0]
+    rows = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `--"))
+    told = dict(re.findall(r"`--(\w+)(?:=([^`]+))?`", rows))
+    assert set(told) == set(files.flags)
+    for flag, value in told.items():
+        assert not value or value == files.flags[flag], flag
+
+
 def test_flags_name_files_that_are_there(files):
     named = {value for flag, value in files.flags.items() if flag.endswith("_file")}
     assert named == {f"{CONFIG}/{name}.config" for name in ("models", "batching", "monitoring")}
@@ -467,6 +477,7 @@ NOTICED = (
         ),
         (test_flags_are_flags_of_the_binary, DEPLOYMENT, "--port=", "--prot="),
         (test_flags_are_flags_of_the_binary, COMPOSE, "--port=8500", "--port=8502"),
+        (test_flags_are_flags_of_the_binary, COMPOSE, "--enable_batching=true", "--version=true"),
         (
             test_flags_name_files_that_are_there,
             "config/kustomization.yaml",
