@@ -37,6 +37,9 @@ _HELP = {
     "max_message_bytes": "largest request and response",
     "enable_model_warmup": "run assets.extra/tf_serving_warmup_requests after loading",
     "enable_grpc_healthcheck_service": "offer grpc.health.v1",
+    "enable_batching": "run requests that come at the same time together",
+    "batching_parameters_file": "BatchingParameters as text (default: TensorFlow Serving's)",
+    "batching_length_input": "batch by the powers of two of this input",
     "wait_for_model_seconds": "wait so long for a first version to be pushed",
     "grace_seconds": "time for running calls when the server is stopped",
 }

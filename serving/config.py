@@ -43,6 +43,11 @@ class ServerConfig:
         version becomes available.
       enable_grpc_healthcheck_service: offer grpc.health.v1. On here, off in the
         binary.
+      enable_batching: run requests that come at the same time together.
+      batching_parameters_file: TensorFlow Serving's BatchingParameters as text;
+        None for its defaults.
+      batching_length_input: name of the input that says how many steps a row
+        takes; requests that take about as many share a batch. "" for none.
       wait_for_model_seconds: how long `start` waits for a first version folder
         to appear; 0 demands one at once.
       grace_seconds: how long running calls may go on after a stop is asked for.
@@ -61,6 +66,9 @@ class ServerConfig:
     max_message_bytes: int = INT32_MAX
     enable_model_warmup: bool = True
     enable_grpc_healthcheck_service: bool = True
+    enable_batching: bool = False
+    batching_parameters_file: str | os.PathLike[str] | None = None
+    batching_length_input: str = "steps"
     wait_for_model_seconds: float = 0.0
     grace_seconds: float = 10.0
 
@@ -82,6 +90,11 @@ class ServerConfig:
         self._in_range("max_message_bytes", 1, INT32_MAX)
         self._in_range("wait_for_model_seconds", 0, INT32_MAX)
         self._in_range("grace_seconds", 0, INT32_MAX)
+        if self.batching_parameters_file and not self.enable_batching:
+            raise SegueError(
+                f"--batching_parameters_file={self.batching_parameters_file} is set without"
+                " --enable_batching: give both, or neither"
+            )
         object.__setattr__(self, "model_base_path", Path(self.model_base_path).absolute())
 
     @property

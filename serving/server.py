@@ -17,16 +17,23 @@ from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from music.errors import SegueError
+from serving import batching_parameters
 from serving.config import ServerConfig
 from serving.errors import ServingError, one_line
 from serving.manager import ModelManager, find_versions
 from serving.models import Models
 
+if TYPE_CHECKING:
+    from serving.batching import Batching
+
+# Callers wait in a thread each; more of them than this would rather wait in
+# gRPC's own queue.
+_MAX_BATCHING_THREADS = 256
 _log = logging.getLogger(__name__)
 _HOST_HINT = "give one with --host (127.0.0.1: this machine only, 0.0.0.0: all networks)"
 
@@ -44,6 +51,7 @@ class ModelServer:
         self._stopped = threading.Event()
         self._stop_lock = threading.Lock()
         self._manager: ModelManager | None = None
+        self._batching: Batching | None = None
         self._server: grpc.Server | None = None
         self._health: Any = None
         self._port = 0
@@ -79,13 +87,20 @@ class ModelServer:
           SegueError: the port is taken, there is no model, or it does not load.
         """
         config = self.config
+        parameters = None
+        if config.enable_batching:
+            parameters = batching_parameters.read(config.batching_parameters_file)
         if config.port:
             _check_port(config)
         if not self._wait_for_versions():
             return None
         # TensorFlow comes with these imports.
+        from serving.batching import Batching
         from serving.loader import load
         from serving.warmup import warm_up
+
+        if parameters is not None:
+            self._batching = Batching(parameters, config.batching_length_input)
 
         def load_version(path: Path) -> Any:
             model = load(
@@ -93,6 +108,8 @@ class ModelServer:
                 intra_op_threads=config.tensorflow_intra_op_parallelism,
                 inter_op_threads=config.tensorflow_inter_op_parallelism,
             )
+            if self._batching is not None:
+                model = self._batching.wrap(model)
             if config.enable_model_warmup:
                 try:
                     warm_up(model)
@@ -152,6 +169,8 @@ class ModelServer:
                 self._server.stop(grace).wait()
             if self._manager is not None:
                 self._manager.stop(grace)
+            if self._batching is not None:
+                self._batching.close()
             self._stopped.set()
 
     def __enter__(self) -> ModelServer:
@@ -188,7 +207,7 @@ class ModelServer:
 
         config = self.config
         server = grpc.server(
-            futures.ThreadPoolExecutor(config.threads, thread_name_prefix="serving"),
+            futures.ThreadPoolExecutor(self._threads(), thread_name_prefix="serving"),
             options=[
                 # Two servers on one port would each get a part of the calls.
                 ("grpc.so_reuseport", 0),
@@ -210,6 +229,14 @@ class ModelServer:
         server.start()
         self._server = server
         _log.info("listening on %s", self.address)
+
+    def _threads(self) -> int:
+        """Calls at the same time: with batching, enough to fill two batches."""
+        config = self.config
+        if self._batching is None or config.grpc_max_threads is not None:
+            return config.threads
+        filling = 2 * self._batching.parameters.max_batch_size
+        return max(config.threads, min(filling, _MAX_BATCHING_THREADS))
 
     def _add_health(self, server: grpc.Server) -> str:
         from grpc_health.v1 import health, health_pb2, health_pb2_grpc
