@@ -22,6 +22,7 @@ import yaml
 from google.protobuf import text_format
 
 from pipeline.configuration import MODEL_NAME, load_configuration
+from serving import batching_parameters
 from serving.config import ServerConfig
 
 REPOSITORY = Path(__file__).parents[2]
@@ -255,6 +256,12 @@ def test_batching_parameters_are_ones_that_the_binary_takes(files):
     assert room >= batching.max_batch_size.value
     assert batching.pad_variable_length_inputs
     assert 0 < batching.batch_timeout_micros.value < 100_000
+
+
+def test_the_embedded_server_takes_the_batching_file_too():
+    parameters = batching_parameters.read(SERVING / "config" / "batching.config")
+    assert (parameters.max_batch_size, parameters.execution_batch_size) == (1024, 32)
+    assert parameters.padded(5) == 8
 
 
 # ---- what they say to each other, and to the code ----
