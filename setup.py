@@ -19,6 +19,7 @@ DATA = [
     "**/*.yml",
     "**/*.json",
     "**/*.pbtxt",
+    "**/*.config",
     "**/*.html",
     "**/*.css",
     "**/*.js",
@@ -69,6 +70,9 @@ setup(
             "hypothesis>=6.100",
             "ruff>=0.9",
             "mypy>=1.11",
+            # The deployment files against their schemas.
+            "kubernetes-validate>=1.29",
+            "check-jsonschema>=0.28",
             "types-PyYAML",
             "types-protobuf",
         ],

@@ -117,18 +117,6 @@ def test_row_36_a_file_of_other_bytes_is_data_loss(model, tmp_path):
     assert caught.value.code.name == "DATA_LOSS"
 
 
-def test_row_36_a_failing_warm_up_fails_the_load(serve, base, push, connect, eventually):
-    push(base, 1)
-    server = serve(max_num_load_retries=0)
-    client = connect(server)
-    push(base, 2, factor=3, change=lambda folder: _write(folder, [_log("x")]))
-    # 9 is FAILED_PRECONDITION, what the record's request was answered with.
-    eventually(lambda: client.statuses() == [(2, 50, 9), (1, 30, 0)])
-    assert client.one(1.0) == (2.0, 1)
-    push(base, 3, factor=3, change=lambda folder: _write(folder, [_log()]))
-    eventually(lambda: client.statuses() == [(3, 30, 0), (2, 50, 9), (1, 50, 0)])
-
-
 def test_row_36_warm_up_can_be_switched_off(serve, base, push, connect):
     push(base, 1, change=lambda folder: _write(folder, [_log("x")]))
     assert connect(serve(enable_model_warmup=False)).one(1.0) == (2.0, 1)
