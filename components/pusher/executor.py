@@ -57,9 +57,7 @@ class Executor(tfx_executor.Executor):
         )
         line = f"version {version} in {folder}"
         if parked:
-            line += (
-                f", parked: version {pin_in_force(folder)} is pinned (see `segue models --help`)"
-            )
+            line += f", parked, since version {pin_in_force(folder)} is pinned"
         report("Pusher", line, pushed=True, version=version, parked=parked)
 
 

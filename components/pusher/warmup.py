@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.progress import report
 from components.trainer.module import FACTS_FILE
 from components.trainer.sampling import Sampling
 from music.codec import build_codec
@@ -58,9 +57,8 @@ def write_requests(model: str) -> int:
     if tf.io.gfile.exists(target) or not tf.io.gfile.exists(facts_path):
         return 0
     with tf.io.gfile.GFile(facts_path) as file:
-        facts = json.loads(file.read())
+        facts = _parse(file.read())
     if not {"codec", "limits", "signatures", "vocabulary"} <= set(facts):
-        report("Pusher", f"no warm-up requests: {facts_path} does not describe a model")
         return 0
     records = [serialize(*request) for request in requests(facts)]
     tf.io.gfile.makedirs(os.path.dirname(target))
@@ -68,6 +66,14 @@ def write_requests(model: str) -> int:
         for record in records:
             writer.write(record)
     return len(records)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        facts = json.loads(text)
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def requests(facts: dict[str, Any]) -> list[Request]:
