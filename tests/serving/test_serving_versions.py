@@ -150,3 +150,19 @@ def test_the_list_tells_why_a_server_does_not_take_a_version(
     assert "END: " in table
     assert client.one(1.0) == (2.0, good)
     assert models("rollback")["in_service"] == good
+
+
+def test_a_server_that_starts_on_a_damaged_version_is_mended_by_a_rollback(
+    base, serve, connect, push, release, models, eventually
+):
+    """It would try for five minutes; a rollback is taken up in the pause between two tries."""
+    good = release(2)
+    push(base, good + 100, 3, lambda folder: (folder / "saved_model.pb").write_bytes(b"no graph"))
+    started = []
+    thread = threading.Thread(target=lambda: started.append(serve()), daemon=True)
+    thread.start()
+    thread.join(1.0)
+    assert started == []
+    assert models("rollback")["in_service"] == good
+    (server,) = eventually(lambda: started)
+    assert connect(server).one(1.0) == (2.0, good)
