@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from music.errors import SegueError
+from serving import logs
 from serving.config import ServerConfig
 
 _HELP = {
@@ -38,8 +39,16 @@ _HELP = {
     "enable_model_warmup": "run assets.extra/tf_serving_warmup_requests after loading",
     "enable_grpc_healthcheck_service": "offer grpc.health.v1",
     "wait_for_model_seconds": "wait so long for a first version to be pushed",
+    "rest_api_port": "REST port; 0 for none",
+    "rest_api_timeout_in_ms": "time for a REST request, in milliseconds; 0 for any",
+    "rest_api_num_threads": "REST requests answered at the same time (default: four a core)",
+    "rest_api_enable_cors_support": "let web pages of other origins call",
+    "rest_api_max_body_bytes": "largest REST request, also once it is inflated",
+    "monitoring_config_file": "textproto that switches the Prometheus page on (default: off)",
     "grace_seconds": "time for running calls when the server is stopped",
 }
+
+_OPTIONAL_INTS = frozenset({"grpc_max_threads", "rest_api_num_threads"})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags; a field of ServerConfig each, and those of the program."""
     parser = _Parser(
         prog="python -m serving",
-        description="Serves a SavedModel over gRPC as tensorflow_model_server does.",
+        description="Serves a SavedModel over gRPC and REST as tensorflow_model_server does.",
         allow_abbrev=False,
     )
     for field in dataclasses.fields(ServerConfig):
@@ -62,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
             options |= {"type": _boolean, "nargs": "?", "const": True}
         elif isinstance(default, float):
             options["type"] = float
-        elif isinstance(default, int) or field.name == "grpc_max_threads":
+        elif isinstance(default, int) or field.name in _OPTIONAL_INTS:
             options["type"] = int
         if default is None:
             options["help"] = _HELP[field.name]
@@ -75,7 +84,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="write the port there when the model answers; for scripts that use port 0",
     )
-    parser.add_argument("--verbose", action="store_true", help="log what happens, with traces")
+    parser.add_argument(
+        "--log_format", choices=logs.FORMATS, default="text", help="how log lines look (text)"
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="log what happens and each request, with traces"
+    )
     return parser
 
 
@@ -93,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags = vars(build_parser().parse_args(argv))
         verbose = flags.pop("verbose")
         port_file = flags.pop("port_file")
+        logs.configure(flags.pop("log_format"), verbose)
         _quieten(verbose)
         return _serve(ServerConfig(**flags), port_file)
     except SegueError as error:
@@ -110,8 +125,9 @@ def _serve(config: ServerConfig, port_file: str | None) -> int:
     def ready(version: int) -> None:
         if port_file:
             _write_atomically(Path(port_file), f"{server.port}\n")
+        rest = f", REST on {server.rest_address}" if server.rest_address else ""
         print(
-            f"segue serving: model {config.model_name} version {version} on {server.address}",
+            f"segue serving: model {config.model_name} version {version} on {server.address}{rest}",
             flush=True,
         )
 
@@ -124,10 +140,6 @@ def _serve(config: ServerConfig, port_file: str | None) -> int:
 
 def _quieten(verbose: bool) -> None:
     """Keeps TensorFlow's start-up chatter from the screen; our warnings stay."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)

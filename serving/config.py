@@ -45,6 +45,15 @@ class ServerConfig:
         binary.
       wait_for_model_seconds: how long `start` waits for a first version folder
         to appear; 0 demands one at once.
+      rest_api_port: REST port, on the same host; 0 for no REST.
+      rest_api_timeout_in_ms: milliseconds that a REST request may take; 0 for any
+        time.
+      rest_api_num_threads: REST requests answered at the same time; None for four a
+        core.
+      rest_api_enable_cors_support: let web pages of other origins call.
+      rest_api_max_body_bytes: the largest REST request, sent or inflated.
+      monitoring_config_file: textproto of a MonitoringConfig, which switches the
+        metrics page on; it is on the REST port.
       grace_seconds: how long running calls may go on after a stop is asked for.
     """
 
@@ -62,6 +71,12 @@ class ServerConfig:
     enable_model_warmup: bool = True
     enable_grpc_healthcheck_service: bool = True
     wait_for_model_seconds: float = 0.0
+    rest_api_port: int = 0
+    rest_api_timeout_in_ms: int = 30_000
+    rest_api_num_threads: int | None = None
+    rest_api_enable_cors_support: bool = False
+    rest_api_max_body_bytes: int = 32 * 2**20
+    monitoring_config_file: str | os.PathLike[str] | None = None
     grace_seconds: float = 10.0
 
     def __post_init__(self) -> None:
@@ -81,6 +96,15 @@ class ServerConfig:
         self._in_range("tensorflow_inter_op_parallelism", 0, 1024)
         self._in_range("max_message_bytes", 1, INT32_MAX)
         self._in_range("wait_for_model_seconds", 0, INT32_MAX)
+        self._in_range("rest_api_port", 0, 65535)
+        self._in_range("rest_api_timeout_in_ms", 0, INT32_MAX)
+        if self.rest_api_num_threads is not None:
+            self._in_range("rest_api_num_threads", 1, 4096)
+        self._in_range("rest_api_max_body_bytes", 1, INT32_MAX)
+        if self.rest_api_port and self.rest_api_port == self.port:
+            raise SegueError(
+                f"--rest_api_port={self.rest_api_port} is gRPC's port, too; choose another for one"
+            )
         self._in_range("grace_seconds", 0, INT32_MAX)
         object.__setattr__(self, "model_base_path", Path(self.model_base_path).absolute())
 
@@ -93,6 +117,11 @@ class ServerConfig:
     def threads(self) -> int:
         """Calls answered at the same time: `grpc_max_threads`, or four a core."""
         return self.grpc_max_threads or 4 * (os.cpu_count() or 1)
+
+    @property
+    def rest_threads(self) -> int:
+        """REST requests answered at the same time, as `threads`."""
+        return self.rest_api_num_threads or 4 * (os.cpu_count() or 1)
 
     def address(self, port: int) -> str:
         """`host:port` as gRPC and URLs spell it (IPv6 in brackets)."""

@@ -15,7 +15,8 @@ its options when it is made, so that no deadline of a call could reach it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ class LoadedModel:
     Attributes:
       path: the version's folder.
       meta_graph: the MetaGraphDef as it was saved.
+      on_run: called after each `predict` with the signature's name, the rows of its
+        first input (1 for a scalar) and the seconds it took.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class LoadedModel:
         self.meta_graph = meta_graph
         self._session = session
         self._handles: dict[str, Any] = {}
+        self.on_run: Callable[[str, int, float], None] | None = None
         # Runs below bypass Session.run, which would pass new nodes to the runtime.
         session._extend_graph()
 
@@ -93,7 +97,13 @@ class LoadedModel:
         feeds = _feeds(signature, inputs)
         aliases = _output_aliases(signature, output_filter)
         fetches = [signature.outputs[alias].name for alias in aliases]
-        return dict(zip(aliases, self.run(feeds, fetches, timeout), strict=True))
+        began = time.perf_counter()
+        outputs = self.run(feeds, fetches, timeout)
+        if self.on_run:
+            first = next(iter(feeds.values()), None)
+            rows = len(first) if first is not None and first.ndim else 1
+            self.on_run(signature_name, rows, time.perf_counter() - began)
+        return dict(zip(aliases, outputs, strict=True))
 
     def run(
         self,

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving import errors
+from serving import errors, logs
 from serving.errors import ServingError
 
 _log = logging.getLogger(__name__)
@@ -311,7 +311,16 @@ class ModelManager:
                 self._put_in_service(version, model)
                 seconds = time.monotonic() - began
                 _log.info(
-                    "model %s: version %d loaded in %.1f s", self.name, version.number, seconds
+                    "model %s: version %d loaded in %.1f s",
+                    self.name,
+                    version.number,
+                    seconds,
+                    extra=logs.fields(
+                        event="loaded",
+                        model=self.name,
+                        version=version.number,
+                        ms=round(seconds * 1000),
+                    ),
                 )
                 return
 
@@ -335,6 +344,14 @@ class ModelManager:
             errors.one_line(error),
             f"; next try in {self._retry_seconds:g} s" if retry else "",
             exc_info=_log.isEnabledFor(logging.DEBUG),
+            extra=logs.fields(
+                event="load_failed",
+                model=self.name,
+                version=version.number,
+                attempt=attempt,
+                retry=retry,
+                error=errors.one_line(error),
+            ),
         )
 
     def _gave_up(self, version: _Version) -> bool:
@@ -351,7 +368,12 @@ class ModelManager:
             if self._stopping:
                 return  # `stop` closes it
         self._close(version)
-        _log.info("model %s: version %d is unloaded", self.name, version.number)
+        _log.info(
+            "model %s: version %d is unloaded",
+            self.name,
+            version.number,
+            extra=logs.fields(event="unloaded", model=self.name, version=version.number),
+        )
 
     def _close(self, version: _Version) -> None:
         try:

@@ -9,6 +9,7 @@ imported, which takes seconds.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import socket
 import threading
@@ -25,7 +26,9 @@ from music.errors import SegueError
 from serving.config import ServerConfig
 from serving.errors import ServingError, one_line
 from serving.manager import ModelManager, find_versions
+from serving.metrics import Metrics
 from serving.models import Models
+from serving.monitoring import prometheus_path
 
 _log = logging.getLogger(__name__)
 _HOST_HINT = "give one with --host (127.0.0.1: this machine only, 0.0.0.0: all networks)"
@@ -46,7 +49,10 @@ class ModelServer:
         self._manager: ModelManager | None = None
         self._server: grpc.Server | None = None
         self._health: Any = None
+        self._rest: Any = None
         self._port = 0
+        self._metrics_path: str | None = None
+        self.metrics = Metrics()
 
     @property
     def port(self) -> int:
@@ -57,6 +63,11 @@ class ModelServer:
     def address(self) -> str:
         """`host:port`, for a gRPC channel."""
         return self.config.address(self._port)
+
+    @property
+    def rest_address(self) -> str:
+        """`host:port` of REST; "" when it is off or not yet open."""
+        return self.config.address(self.config.rest_api_port) if self._rest else ""
 
     @property
     def manager(self) -> ModelManager:
@@ -79,8 +90,11 @@ class ModelServer:
           SegueError: the port is taken, there is no model, or it does not load.
         """
         config = self.config
-        if config.port:
-            _check_port(config)
+        if config.monitoring_config_file is not None:
+            self._metrics_path = prometheus_path(config.monitoring_config_file)
+        for flag in ("port", "rest_api_port"):
+            if getattr(config, flag):
+                _check_port(config, flag)
         if not self._wait_for_versions():
             return None
         # TensorFlow comes with these imports.
@@ -99,6 +113,8 @@ class ModelServer:
                 except BaseException:
                     model.close()
                     raise
+            # From here on: runs of the warm-up are nobody's.
+            model.on_run = functools.partial(self.metrics.observe_run, config.model_name)
             return model
 
         self._manager = ModelManager(
@@ -148,8 +164,11 @@ class ModelServer:
             if self._health is not None:
                 # Load balancers that watch see it before connections are refused.
                 self._health.enter_graceful_shutdown()
-            if self._server is not None:
-                self._server.stop(grace).wait()
+            drained = self._server.stop(grace) if self._server is not None else None
+            if self._rest is not None:
+                self._rest.stop(grace)
+            if drained is not None:
+                drained.wait()
             if self._manager is not None:
                 self._manager.stop(grace)
             self._stopped.set()
@@ -184,11 +203,13 @@ class ModelServer:
         from grpc_reflection.v1alpha import reflection
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-        from serving import services
+        from serving import calls, services
 
         config = self.config
+        self.metrics.watch(models.all_statuses)
         server = grpc.server(
             futures.ThreadPoolExecutor(config.threads, thread_name_prefix="serving"),
+            interceptors=[calls.Watch(self.metrics, services.SERVICE_NAMES)],
             options=[
                 # Two servers on one port would each get a part of the calls.
                 ("grpc.so_reuseport", 0),
@@ -207,9 +228,32 @@ class ModelServer:
             names.append(self._add_health(server))
         reflection.enable_server_reflection(names, server)
         self._port = _bind(server, config)
+        rest = self._new_rest(models) if config.rest_api_port else None
         server.start()
         self._server = server
-        _log.info("listening on %s", self.address)
+        if rest is not None:
+            rest.start()
+            self._rest = rest
+        _log.info("listening on %s", " and ".join(filter(None, (self.address, self.rest_address))))
+
+    def _new_rest(self, models: Models) -> Any:
+        from serving.http_server import HttpServer
+        from serving.rest import RestApp, RestConfig
+
+        config = self.config
+        millis = config.rest_api_timeout_in_ms
+        app = RestApp(
+            models,
+            self.metrics,
+            RestConfig(
+                timeout=millis / 1000 if millis else None,
+                max_body_bytes=config.rest_api_max_body_bytes,
+                cors=config.rest_api_enable_cors_support,
+                metrics_path=self._metrics_path,
+            ),
+        )
+        listener = _listen(config, "rest_api_port")
+        return HttpServer(app, listener, config.rest_threads, config.rest_api_max_body_bytes)
 
     def _add_health(self, server: grpc.Server) -> str:
         from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -258,46 +302,54 @@ def _missing(base_path: Path) -> str | None:
     return f"no model at {base_path}: it holds no version (a folder named by a number); {hint}"
 
 
-def _check_port(config: ServerConfig) -> None:
-    """Fails early if the port cannot be had; `_bind` has the last word."""
+def _check_port(config: ServerConfig, flag: str) -> None:
+    """Fails early if a port cannot be had; opening it has the last word."""
+    _listen(config, flag).close()
+
+
+def _listen(config: ServerConfig, flag: str) -> socket.socket:
+    """A socket that is bound to the host and the port of a flag."""
+    port = getattr(config, flag)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            config.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
         raise SegueError(
             f"{config.host} is no address of this machine ({error.strerror}); {_HOST_HINT}"
         ) from error
-    with socket.socket(family, kind, protocol) as probe:
+    bound = socket.socket(family, kind, protocol)
+    try:
         # As gRPC does: a port whose last connections are still closing is free,
         # one that somebody listens on is not.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            raise _port_error(config, error) from error
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise _port_error(config, flag, error) from error
+    return bound
 
 
 def _bind(server: grpc.Server, config: ServerConfig) -> int:
     try:
         port = server.add_insecure_port(config.address(config.port))
     except RuntimeError as error:
-        raise _port_error(config, None) from error
+        raise _port_error(config, "port", None) from error
     if not port:
         # Older releases of grpcio answer 0 instead of raising.
-        raise _port_error(config, None)
+        raise _port_error(config, "port", None)
     return port
 
 
-def _port_error(config: ServerConfig, error: OSError | None) -> SegueError:
-    where = f"port {config.port} on {config.host}"
+def _port_error(config: ServerConfig, flag: str, error: OSError | None) -> SegueError:
+    where = f"port {getattr(config, flag)} on {config.host}"
     if error is None or error.errno == errno.EADDRINUSE:
         return SegueError(
-            f"{where} is already in use; stop its owner, or choose another with --port"
-            " (0 takes any free one)"
+            f"{where} is already in use; stop its owner, or choose another with --{flag}"
+            f" ({'0 takes any free one' if flag == 'port' else '0 for none'})"
         )
     if error.errno == errno.EACCES:
-        return SegueError(f"{where} needs privileges; choose one above 1023 with --port")
+        return SegueError(f"{where} needs privileges; choose one above 1023 with --{flag}")
     if error.errno == errno.EADDRNOTAVAIL:
         return SegueError(f"{config.host} is no address of this machine; {_HOST_HINT}")
-    return SegueError(f"{where} cannot be opened: {error.strerror}; choose another with --port")
+    return SegueError(f"{where} cannot be opened: {error.strerror}; choose another with --{flag}")
