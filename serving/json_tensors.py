@@ -221,15 +221,21 @@ def _is_named(value: Any) -> bool:
 def _array(value: Any, dtype: int) -> Any:
     """An array of the value, or None when something is wrong with it."""
     flattened = _flatten(value)
-    if flattened is None or dtype not in _WRITABLE:
+    if flattened is None:
         return None
     shape, items = flattened
+    if dtype not in _WRITABLE and items:
+        return None
     flat = _convert(items, dtype)
     return None if flat is None else flat.reshape(shape)
 
 
 def _flatten(value: Any) -> tuple[tuple[int, ...], list[Any]] | None:
-    """Shape and leaves of nested lists; None when they are ragged."""
+    """Shape and leaves of nested lists; None when they are ragged.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT when they are nested too deep for an array.
+    """
     shape: list[int] = []
     items = [value]
     while items and type(items[0]) is list:
@@ -237,6 +243,10 @@ def _flatten(value: Any) -> tuple[tuple[int, ...], list[Any]] | None:
         if set(map(type, items)) != {list} or set(map(len, items)) != {size}:
             return None
         shape.append(size)
+        if len(shape) > tensors.MAX_RANK:
+            raise errors.invalid_argument(
+                f"A tensor of more than {tensors.MAX_RANK} dimensions cannot be read"
+            )
         items = list(itertools.chain.from_iterable(items))
     return tuple(shape), items
 
@@ -259,6 +269,8 @@ def _convert(items: list[Any], dtype: int) -> np.ndarray | None:
             return None
         wide = np.array(items, np.uint64 if dtype == types_pb2.DT_UINT64 else np.int64)
         return wide.astype(as_numpy)
+    if not items:
+        return np.empty(0, as_numpy)
     if not kinds <= {int, float}:
         return None
     largest = _FLOATS[dtype][1]
@@ -394,7 +406,7 @@ def _check_value(value: Any, dtype: int) -> None:
 def _first_shape(value: Any) -> tuple[int, ...]:
     """The shape that a tensor should have, going by the first of each list."""
     shape = []
-    while isinstance(value, list):
+    while isinstance(value, list) and len(shape) <= tensors.MAX_RANK:
         shape.append(len(value))
         value = value[0] if value else None
     return tuple(shape)

@@ -155,7 +155,7 @@ class RestApp:
                 _log.exception("%s %s failed", method, target)
                 failure = errors.internal(f"the request failed: {errors.one_line(error)}")
             call.code, call.message = failure.code, failure.message
-        return _Answer(_HTTP_STATUS.get(failure.code, 500), _error(failure.message))
+        return _Answer(http_status(failure.code), _error(failure.message))
 
     def _route(
         self, method: str, target: str, body: bytes, call: calls.Call, environ: Environ
@@ -228,6 +228,11 @@ class RestApp:
             f'{{\n"model_spec":{protobufs.as_json(response.model_spec)},\n'
             f'"metadata": {{"signature_def": {protobufs.as_json(signatures)}}}\n}}\n'
         ).encode()
+
+
+def http_status(code: grpc.StatusCode) -> int:
+    """The HTTP status that a code is answered with, as the binary maps them."""
+    return _HTTP_STATUS.get(code, 500)
 
 
 class _Run:

@@ -312,6 +312,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.fixture
+def spare_port():
+    """A port that nobody listens on."""
+    return free_port()
+
+
 @pytest.fixture(
     scope="session",
     params=[
