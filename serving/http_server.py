@@ -28,9 +28,9 @@ _log = logging.getLogger(__name__)
 _MAX_CONNECTIONS = 1000
 _MAX_HEADER_BYTES = 64 * 2**10
 # A client has so long for a whole request, and between two of them.
-_REQUEST_SECONDS = 60
+REQUEST_SECONDS = 60.0
 _IDLE_SECONDS = 120
-_CLEANUP_SECONDS = 5
+_CLEANUP_SECONDS = 1
 
 
 class HttpServer:
@@ -41,10 +41,16 @@ class HttpServer:
       listener: a bound socket; the server closes it.
       threads: requests answered at the same time.
       max_body_bytes: larger bodies are refused with 413, before they are read whole.
+      request_seconds: a request that is not there as a whole by then is given up.
     """
 
     def __init__(
-        self, app: Callable[..., Any], listener: socket.socket, threads: int, max_body_bytes: int
+        self,
+        app: Callable[..., Any],
+        listener: socket.socket,
+        threads: int,
+        max_body_bytes: int,
+        request_seconds: float = REQUEST_SECONDS,
     ):
         settings = Adjustments(
             sockets=[listener],
@@ -74,18 +80,25 @@ class HttpServer:
             sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
             bind_socket=False,
         )
+        self._server.request_seconds = request_seconds
         self._loop = threading.Thread(target=self._move_bytes, name="rest", daemon=True)
+        self._stopping = threading.Lock()
 
     def start(self) -> None:
-        """Begins to answer."""
+        """Begins to answer; to be called once, before `stop`."""
         self._loop.start()
 
     def stop(self, grace: float) -> None:
-        """Takes no more connections, lets what runs end, and closes.
+        """Takes no more connections, lets what runs end, and closes; once is enough.
 
         Args:
           grace: seconds that requests may take; the rest is cut off.
         """
+        with self._stopping:
+            if self._map:
+                self._stop(grace)
+
+    def _stop(self, grace: float) -> None:
         self._in_loop(lambda: wasyncore.dispatcher.close(self._server))
         deadline = time.monotonic() + grace
         pause = threading.Event()
@@ -138,10 +151,12 @@ class _Channel(HTTPChannel):
 
 class _Server(TcpWSGIServer):
     channel_class = _Channel
+    request_seconds = REQUEST_SECONDS
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)
         for channel in self.active_channels.values():
             # A byte a minute keeps a connection busy, but not for ever.
-            if channel.request is not None and now - channel.request_began > _REQUEST_SECONDS:
+            late = now - channel.request_began > self.request_seconds
+            if channel.request is not None and late:
                 channel.will_close = True

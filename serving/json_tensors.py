@@ -405,7 +405,7 @@ def _check_value(value: Any, dtype: int) -> None:
 
 def _first_shape(value: Any) -> tuple[int, ...]:
     """The shape that a tensor should have, going by the first of each list."""
-    shape = []
+    shape: list[int] = []
     while isinstance(value, list) and len(shape) <= tensors.MAX_RANK:
         shape.append(len(value))
         value = value[0] if value else None

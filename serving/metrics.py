@@ -37,6 +37,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = prometheus_client.CollectorRegistry()
         self._statuses: Statuses = tuple
+        self._served: set[str] = set()
         self._requests = prometheus_client.Counter(
             _REQUEST_COUNT,
             "The total number of requests.",
@@ -147,7 +148,10 @@ class Metrics:
         yield GaugeMetricFamily(":segue:serving:model_version_state", "")
 
     def _known(self, model: str) -> str:
-        return model if any(name == model for name, _ in self._statuses()) else ""
+        """The name, if a model of that name is or was served."""
+        if model not in self._served:
+            self._served |= {name for name, _ in self._statuses()}
+        return model if model in self._served else ""
 
     def _histogram(
         self, name: str, text: str, labels: tuple[str, ...], bounds: tuple[float, ...]
