@@ -179,10 +179,10 @@ class RestApp:
         document = json_text.parse(body)
         _read_signature_name(document, spec)
         request = predict_pb2.PredictRequest(model_spec=spec)
-        with self._models.acquire(spec) as (version, model):
+        with self._models.acquire(spec) as (_, model):
             infos = _inputs(model.signatures, spec.signature_name)
             layout = json_tensors.read_inputs(document, infos, request.inputs)
-            response = inference.predict(model, request, version, run.time_left())
+        response = services.infer(self._models, inference.predict, request, run.time_left())
         calls.note_predict(self._metrics, run.call, request, response)
         return json_tensors.write_outputs(response.outputs, layout)
 
@@ -208,9 +208,9 @@ class RestApp:
         _read_signature_name(document, spec)
         request.model_spec.CopyFrom(spec)
         json_examples.read_examples(document, request.input)
-        with self._models.acquire(spec) as (version, model):
-            run.call.version = version
-            return infer(model, request, version, run.time_left())
+        response = services.infer(self._models, infer, request, run.time_left())
+        run.call.version = response.model_spec.version.value
+        return response
 
     def _status(self, spec: model_pb2.ModelSpec) -> bytes:
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)

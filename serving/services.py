@@ -100,8 +100,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def _run(self, run: Callable[..., Any], request: Any, context: grpc.ServicerContext) -> Any:
         _demand_model_spec(request)
-        with self._models.acquire(request.model_spec) as (version, model):
-            return run(model, request, version, context.time_remaining())
+        return infer(self._models, run, request, context.time_remaining())
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -123,6 +122,22 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         raise errors.unimplemented(
             "This server serves the model it was started with; it cannot be reconfigured"
         )
+
+
+def infer(models: Models, run: Callable[..., Any], request: Any, timeout: float | None) -> Any:
+    """Answers a request that runs one model, whichever door it came through.
+
+    Args:
+      models: the server's.
+      run: `inference.predict`, `classify` or `regress`.
+      request: its proto, with a model_spec.
+      timeout: seconds that it may take; None for any time.
+
+    Raises:
+      ServingError: NOT_FOUND for no such model, or as `run`.
+    """
+    with models.acquire(request.model_spec) as (version, model):
+        return run(model, request, version, timeout)
 
 
 def get_model_metadata(

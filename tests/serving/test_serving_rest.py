@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import time
+import tracemalloc
 from concurrent import futures
 
 import grpc
@@ -452,11 +453,17 @@ def test_a_bomb_is_not_inflated(rest):
     _, model = rest(rest_api_max_body_bytes=100_000)
     bomb = gzip.compress(b" " * 2**26)
     assert len(bomb) < 100_000
-    answer = requests.post(
-        f"{model}:predict", data=bomb, headers={"Content-Encoding": "gzip"}, timeout=30
-    )
+    tracemalloc.start()
+    try:
+        answer = requests.post(
+            f"{model}:predict", data=bomb, headers={"Content-Encoding": "gzip"}, timeout=30
+        )
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert answer.status_code == 413
     assert "inflates to more than 100000 bytes" in answer.json()["error"]
+    assert peak < 2**24
 
 
 def test_a_nested_bomb_is_an_error_and_no_more(rest):
@@ -487,13 +494,11 @@ def test_half_a_request_does_not_hold_up_others(rest):
 def test_a_client_that_does_not_read_does_not_hold_up_others(rest):
     server, model = rest(rest_api_num_threads=1)
     host, port = server.rest_address.split(":")
-    body = json.dumps({"signature_name": "one", "instances": [0.5] * 2**21}).encode()
+    body = json.dumps({"signature_name": "one", "instances": [0.5] * 2**20}).encode()
+    request = b"POST /v1/models/segue:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
     with socket.create_connection((host, int(port))) as deaf:
-        deaf.sendall(
-            b"POST /v1/models/segue:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b"
-            % (len(body), body)
-        )
-        # Its answer begins when the run is over, and the only worker is free again.
+        # The second one is taken up while the first one's answer waits to be read.
+        deaf.sendall(2 * (request + body))
         assert deaf.recv(12) == b"HTTP/1.1 200"
         assert one(model) == ONE
 
