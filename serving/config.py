@@ -75,7 +75,7 @@ class ServerConfig:
     rest_api_timeout_in_ms: int = 30_000
     rest_api_num_threads: int | None = None
     rest_api_enable_cors_support: bool = False
-    rest_api_max_body_bytes: int = 32 * 2**20
+    rest_api_max_body_bytes: int = 16 * 2**20
     monitoring_config_file: str | os.PathLike[str] | None = None
     grace_seconds: float = 10.0
 

@@ -100,7 +100,7 @@ class RestConfig:
     """
 
     timeout: float | None = 30.0
-    max_body_bytes: int = 32 * 2**20
+    max_body_bytes: int = 16 * 2**20
     cors: bool = False
     metrics_path: str | None = None
 
