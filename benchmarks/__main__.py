@@ -1,8 +1,9 @@
 """`python -m benchmarks [NAME ...]`: runs the benchmarks, one after the other.
 
 Each module beside this one measures one claim in a function `measure()` that
-returns rows of (what, seconds, ratio to the first row). Every benchmark prints
-its table and writes `out/benchmarks/<name>.json`. Measure on a quiet machine.
+returns rows: what, and seconds with the ratio to the first row, or a value with
+its unit and a note (printed as it is measured). Every benchmark prints its table
+and writes `out/benchmarks/<name>.json`. Measure on a quiet machine.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def main(names: list[str]) -> int:
         rows = module.measure()
         wide = max(len(row["what"]) for row in rows)
         for row in rows:
+            if "seconds" not in row:
+                continue
             print(f"  {row['what']:<{wide}}  {row['seconds']:9.3f} s  {row['ratio']:8.1f} x")
         value = {"benchmark": name, "machine": machine, "rows": rows}
         (OUT / f"{name}.json").write_text(json.dumps(value, indent=1) + "\n")

@@ -43,6 +43,11 @@ class ServerConfig:
         version becomes available.
       enable_grpc_healthcheck_service: offer grpc.health.v1. On here, off in the
         binary.
+      enable_batching: run requests that come at the same time together.
+      batching_parameters_file: TensorFlow Serving's BatchingParameters as text;
+        None for its defaults.
+      batching_length_input: name of the input that says how many steps a row
+        takes; requests that take about as many share a batch. "" for none.
       wait_for_model_seconds: how long `start` waits for a first version folder
         to appear; 0 demands one at once.
       rest_api_port: REST port, on the same host; 0 for no REST.
@@ -70,6 +75,9 @@ class ServerConfig:
     max_message_bytes: int = INT32_MAX
     enable_model_warmup: bool = True
     enable_grpc_healthcheck_service: bool = True
+    enable_batching: bool = False
+    batching_parameters_file: str | os.PathLike[str] | None = None
+    batching_length_input: str = "steps"
     wait_for_model_seconds: float = 0.0
     rest_api_port: int = 0
     rest_api_timeout_in_ms: int = 30_000
@@ -106,6 +114,11 @@ class ServerConfig:
                 f"--rest_api_port={self.rest_api_port} is gRPC's port, too; choose another for one"
             )
         self._in_range("grace_seconds", 0, INT32_MAX)
+        if self.batching_parameters_file and not self.enable_batching:
+            raise SegueError(
+                f"--batching_parameters_file={self.batching_parameters_file} is set without"
+                " --enable_batching: give both, or neither"
+            )
         object.__setattr__(self, "model_base_path", Path(self.model_base_path).absolute())
 
     @property

@@ -81,6 +81,18 @@ def data_loss(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.DATA_LOSS, message)
 
 
+def resource_exhausted(message: str) -> ServingError:
+    return ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+
+
+def unavailable(message: str) -> ServingError:
+    return ServingError(grpc.StatusCode.UNAVAILABLE, message)
+
+
+def cancelled(message: str) -> ServingError:
+    return ServingError(grpc.StatusCode.CANCELLED, message)
+
+
 def internal(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.INTERNAL, message)
 

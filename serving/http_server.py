@@ -20,7 +20,7 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from serving import json_text
 
@@ -139,9 +139,49 @@ class _JsonError(ErrorTask):
         self.write(body)
 
 
+class _Task(WSGITask):
+    def get_environment(self) -> dict[str, Any]:
+        environ = super().get_environment()
+        environ["segue.when_gone"] = self.channel.when_gone
+        return environ
+
+
 class _Channel(HTTPChannel):
+    task_class = _Task
     error_task_class = _JsonError
     request_began = 0.0
+
+    def __init__(self, *arguments: Any, **settings: Any):
+        self._gone_lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+        super().__init__(*arguments, **settings)
+
+    def when_gone(self, callback: Callable[[], None]) -> bool:
+        """Has `callback` called when the client hangs up; False when it has.
+
+        It takes the place of an earlier one: requests of a connection are answered
+        one after the other.
+        """
+        with self._gone_lock:
+            if self.connected:
+                self._callbacks = [callback]
+            return self.connected
+
+    def handle_read(self) -> None:
+        super().handle_read()
+        self._tell_if_gone()
+
+    def handle_close(self) -> None:
+        super().handle_close()
+        self._tell_if_gone()
+
+    def _tell_if_gone(self) -> None:
+        if self.connected:
+            return
+        with self._gone_lock:
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
     def received(self, data: bytes) -> bool:
         if self.request is None:

@@ -44,6 +44,8 @@ class LoadedModel:
         first input (1 for a scalar) and the seconds it took.
     """
 
+    on_run: Callable[[str, int, float], None] | None = None
+
     def __init__(
         self, path: Path, session: tf.compat.v1.Session, meta_graph: meta_graph_pb2.MetaGraphDef
     ):
@@ -51,7 +53,6 @@ class LoadedModel:
         self.meta_graph = meta_graph
         self._session = session
         self._handles: dict[str, Any] = {}
-        self.on_run: Callable[[str, int, float], None] | None = None
         # Runs below bypass Session.run, which would pass new nodes to the runtime.
         session._extend_graph()
 

@@ -122,6 +122,10 @@ class Metrics:
         """That many requests wait for a batch now."""
         self._queue.labels(model).set(length)
 
+    def watch_queue(self, model: str, length: Callable[[], int]) -> None:
+        """As `set_queue`, but asked for when somebody looks."""
+        self._queue.labels(model).set_function(length)
+
     def page(self) -> bytes:
         """All of it in Prometheus' text format 0.0.4 (`CONTENT_TYPE`)."""
         text = prometheus_client.generate_latest(_Plain(self._registry))

@@ -42,6 +42,7 @@ from serving import (
     json_text,
     protobufs,
     services,
+    watching,
 )
 from serving.errors import ServingError
 from serving.loader import DEFAULT_SIGNATURE
@@ -146,9 +147,10 @@ class RestApp:
             body = _body(environ, self._config.max_body_bytes)
         except _TooLarge as error:
             return _Answer(413, _error(str(error)))
-        with calls.watched(self._metrics, calls.Call(calls.REST, "")) as call:
+        with watching.watched(self._metrics, watching.Call(watching.REST, "")) as call:
             try:
-                return _Answer(200, self._route(method, target, body, call, environ))
+                with calls.following(_Client(environ)):
+                    return _Answer(200, self._route(method, target, body, call))
             except ServingError as error:
                 failure = error
             except Exception as error:
@@ -157,9 +159,7 @@ class RestApp:
             call.code, call.message = failure.code, failure.message
         return _Answer(http_status(failure.code), _error(failure.message))
 
-    def _route(
-        self, method: str, target: str, body: bytes, call: calls.Call, environ: Environ
-    ) -> bytes:
+    def _route(self, method: str, target: str, body: bytes, call: watching.Call) -> bytes:
         found = _ROUTES[method].fullmatch(target) if method in _ROUTES else None
         verb = (found["verb"] or _STATUS) if found else ""
         # Letters of any case find a method, but only small ones are one.
@@ -173,7 +173,7 @@ class RestApp:
             return self._status(spec)
         if verb == "metadata":
             return self._metadata(spec)
-        return self._predictions[verb](body, spec, _Run(self._config.timeout, environ, call))
+        return self._predictions[verb](body, spec, _Run(self._config.timeout, call))
 
     def _predict(self, body: bytes, spec: model_pb2.ModelSpec, run: _Run) -> bytes:
         document = json_text.parse(body)
@@ -183,7 +183,7 @@ class RestApp:
             infos = _inputs(model.signatures, spec.signature_name)
             layout = json_tensors.read_inputs(document, infos, request.inputs)
         response = services.infer(self._models, inference.predict, request, run.time_left())
-        calls.note_predict(self._metrics, run.call, request, response)
+        watching.note_predict(self._metrics, run.call, request, response)
         return json_tensors.write_outputs(response.outputs, layout)
 
     def _classify(self, body: bytes, spec: model_pb2.ModelSpec, run: _Run) -> bytes:
@@ -236,12 +236,11 @@ def http_status(code: grpc.StatusCode) -> int:
 
 
 class _Run:
-    """A request's time and its client, while it is answered."""
+    """A request's time, while it is answered."""
 
-    def __init__(self, timeout: float | None, environ: Environ, call: calls.Call):
+    def __init__(self, timeout: float | None, call: watching.Call):
         self.call = call
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._gone = environ.get("waitress.client_disconnected", lambda: False)
 
     def time_left(self) -> float | None:
         """Seconds that the run may take, if there is anybody left to wait for it.
@@ -249,9 +248,20 @@ class _Run:
         Raises:
           ServingError: CANCELLED when the client has hung up.
         """
-        if self._gone():
+        following = calls.current()
+        if following is not None and following.gone:
             raise ServingError(grpc.StatusCode.CANCELLED, "The client has gone")
         return None if self._deadline is None else self._deadline - time.monotonic()
+
+
+class _Client:
+    """Who waits for a request's answer, as `calls.following` wants to know it."""
+
+    def __init__(self, environ: Environ):
+        # Not of WSGI: `http_server` has it, others need not.
+        self.add_callback: Callable[[Callable[[], None]], bool] = environ.get(
+            "segue.when_gone", lambda callback: True
+        )
 
 
 class _TooLarge(Exception):

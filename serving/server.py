@@ -18,11 +18,12 @@ from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from music.errors import SegueError
+from serving import batching_parameters
 from serving.config import ServerConfig
 from serving.errors import ServingError, one_line
 from serving.manager import ModelManager, find_versions
@@ -30,6 +31,12 @@ from serving.metrics import Metrics
 from serving.models import Models
 from serving.monitoring import prometheus_path
 
+if TYPE_CHECKING:
+    from serving.batching import Batching
+
+# Callers wait in a thread each; more of them than this would rather wait in
+# gRPC's own queue.
+_MAX_BATCHING_THREADS = 256
 _log = logging.getLogger(__name__)
 _HOST_HINT = "give one with --host (127.0.0.1: this machine only, 0.0.0.0: all networks)"
 
@@ -47,6 +54,7 @@ class ModelServer:
         self._stopped = threading.Event()
         self._stop_lock = threading.Lock()
         self._manager: ModelManager | None = None
+        self._batching: Batching | None = None
         self._server: grpc.Server | None = None
         self._health: Any = None
         self._rest: Any = None
@@ -92,14 +100,29 @@ class ModelServer:
         config = self.config
         if config.monitoring_config_file is not None:
             self._metrics_path = prometheus_path(config.monitoring_config_file)
+        parameters = None
+        if config.enable_batching:
+            parameters = batching_parameters.read(config.batching_parameters_file)
         for flag in ("port", "rest_api_port"):
             if getattr(config, flag):
                 _check_port(config, flag)
         if not self._wait_for_versions():
             return None
         # TensorFlow comes with these imports.
+        from serving.batching import Batching
         from serving.loader import load
         from serving.warmup import warm_up
+
+        if parameters is not None:
+            self._batching = Batching(
+                parameters,
+                config.batching_length_input,
+                on_run=lambda signature, rows, _: self.metrics.observe_run(
+                    config.model_name, signature, rows
+                ),
+            )
+            batching = self._batching
+            self.metrics.watch_queue(config.model_name, lambda: batching.queued)
 
         def load_version(path: Path) -> Any:
             model = load(
@@ -107,14 +130,17 @@ class ModelServer:
                 intra_op_threads=config.tensorflow_intra_op_parallelism,
                 inter_op_threads=config.tensorflow_inter_op_parallelism,
             )
+            if self._batching is not None:
+                model = self._batching.wrap(model)
             if config.enable_model_warmup:
                 try:
                     warm_up(model)
                 except BaseException:
                     model.close()
                     raise
-            # From here on: runs of the warm-up are nobody's.
-            model.on_run = functools.partial(self.metrics.observe_run, config.model_name)
+            if self._batching is None:
+                # From here on: runs of the warm-up are nobody's.
+                model.on_run = functools.partial(self.metrics.observe_run, config.model_name)
             return model
 
         self._manager = ModelManager(
@@ -171,6 +197,8 @@ class ModelServer:
                 drained.wait()
             if self._manager is not None:
                 self._manager.stop(grace)
+            if self._batching is not None:
+                self._batching.close()
             self._stopped.set()
 
     def __enter__(self) -> ModelServer:
@@ -203,13 +231,16 @@ class ModelServer:
         from grpc_reflection.v1alpha import reflection
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-        from serving import calls, services
+        from serving import services, watching
 
         config = self.config
         self.metrics.watch(models.all_statuses)
         server = grpc.server(
-            futures.ThreadPoolExecutor(config.threads, thread_name_prefix="serving"),
-            interceptors=[calls.Watch(self.metrics, services.SERVICE_NAMES)],
+            futures.ThreadPoolExecutor(
+                self._threads(config.grpc_max_threads, config.threads),
+                thread_name_prefix="serving",
+            ),
+            interceptors=[watching.Watch(self.metrics, services.SERVICE_NAMES)],
             options=[
                 # Two servers on one port would each get a part of the calls.
                 ("grpc.so_reuseport", 0),
@@ -253,7 +284,15 @@ class ModelServer:
             ),
         )
         listener = _listen(config, "rest_api_port")
-        return HttpServer(app, listener, config.rest_threads, config.rest_api_max_body_bytes)
+        threads = self._threads(config.rest_api_num_threads, config.rest_threads)
+        return HttpServer(app, listener, threads, config.rest_api_max_body_bytes)
+
+    def _threads(self, asked: int | None, default: int) -> int:
+        """Calls at the same time: with batching, enough to fill two batches."""
+        if self._batching is None or asked is not None:
+            return default
+        filling = 2 * self._batching.parameters.max_batch_size
+        return max(default, min(filling, _MAX_BATCHING_THREADS))
 
     def _add_health(self, server: grpc.Server) -> str:
         from grpc_health.v1 import health, health_pb2, health_pb2_grpc

@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import errors, inference
+from serving import calls, errors, inference
 from serving.errors import ServingError
 from serving.models import Models
 
@@ -48,7 +48,8 @@ def _answered(method: Callable[[Any, Any, grpc.ServicerContext], Any]) -> Callab
     @functools.wraps(method)
     def call(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
         try:
-            return method(self, request, context)
+            with calls.following(context):
+                return method(self, request, context)
         except ServingError as error:
             answer = error
         except Exception as error:

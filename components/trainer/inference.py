@@ -21,16 +21,24 @@ Events are codes at the border and the vocabulary's indices inside.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
 
 from components.trainer import sampling as draws
-from components.trainer.sampling import Sampling
+from components.trainer.sampling import Prepared, Sampling
 from components.trainer.settings import ModelSettings
 from music.codec import build_codec
 from music.vocabulary import Vocabulary
 from music.windows import WindowSpec
+
+# The widest vector of floats that a processor works on.
+_LANES = 16
+# h and c of the three layers, in this order, float32[N, u] each.
+State = tuple[tf.Tensor, ...]
+# An event's fields as the vocabulary's indices, F of int32[N].
+Event = list[tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,13 +100,25 @@ class InferenceModel(tf.Module):
         def variable(value: np.ndarray) -> tf.Variable:
             return tf.Variable(value.astype(np.float32), trainable=False)
 
-        self.cells = [(variable(kernel), variable(bias)) for kernel, bias in weights.cells]
-        self.embeddings = [variable(table) for table in weights.embeddings]
-        self.dense = [(variable(kernel), variable(bias)) for kernel, bias in weights.dense]
+        first, *others = weights.cells
+        tables, recurrent = _first_layer(*first, weights.embeddings, vocabulary.sizes[0])
+        self.tables = [variable(table) for table in tables]
+        self.recurrent = variable(recurrent)
+        self.cells = [variable(_with_bias(*cell)) for cell in others]
+        # All fields' dense layers read the same vector: one matmul makes them.
+        self.dense = variable(np.concatenate([_with_bias(*pair) for pair in weights.dense], axis=1))
         self.conditions = [[variable(t) for t in tables] for tables in weights.conditions]
-        self.heads = [(variable(kernel), variable(bias)) for kernel, bias in weights.heads]
+        self.heads = [variable(_whole_lanes(_with_bias(*pair))) for pair in weights.heads]
 
     # ---- codes and indices -------------------------------------------------
+
+    @property
+    def ending(self) -> tuple[int, int] | None:
+        """The field and the index in it that end a song; None if nothing does."""
+        if self.codec.boundary is None:
+            return None
+        field, code = self.codec.boundary
+        return field, int(self.vocabulary.tables[field][code])
 
     @property
     def fields(self) -> int:
@@ -121,86 +141,110 @@ class InferenceModel(tf.Module):
         ]
         return tf.stack(columns, axis=-1)
 
+    def columns(self, indices: tf.Tensor) -> list[tf.Tensor]:
+        """Indices int32[N, T, F] by field and time: F of int32[T, N]."""
+        return tf.unstack(tf.transpose(indices, [2, 1, 0]), num=self.fields)
+
     # ---- the network -------------------------------------------------------
 
-    def zero_state(self, rows: tf.Tensor) -> tf.Tensor:
-        """The state before any event, float32[rows, state]."""
-        return tf.zeros([rows, self.settings.state_size])
+    def zero_state(self, rows: tf.Tensor) -> State:
+        """The state before any event."""
+        return tuple(tf.zeros([rows, u]) for u in self.settings.units for _ in ("h", "c"))
 
-    def embed(self, event: tf.Tensor) -> tf.Tensor:
-        """Indices int32[N, F] as the first layer's input, float32[N, D]."""
-        if self.settings.kind == "paper":
-            return tf.cast(event, tf.float32) / float(self.vocabulary.sizes[0])
-        parts = [tf.gather(table, event[:, f]) for f, table in enumerate(self.embeddings)]
-        return tf.concat(parts, axis=-1)
+    def split_state(self, state: tf.Tensor) -> State:
+        """The state as it travels, float32[N, state], in its parts."""
+        sizes = [size for u in self.settings.units for size in (u, u)]
+        return tuple(tf.split(state, sizes, axis=1))
 
-    def consume(self, event: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def consume(self, event: Event, state: State, ones: tf.Tensor) -> State:
         """One event through the three layers.
 
         Args:
-          event: indices int32[N, F].
-          state: float32[N, state], h and c layer by layer.
+          event: F of int32[N].
+          state: h and c of each layer.
+          ones: float32[N, 1] of ones, for the biases.
 
         Returns:
-          The top layer's h float32[N, u], and the new state.
+          The new state; its last part but one is the top layer's output.
         """
-        units = self.settings.units
-        parts = tf.split(state, [size for u in units for size in (u, u)], axis=1)
-        signal, after = self.embed(event), []
-        for layer, (kernel, bias) in enumerate(self.cells):
-            hidden, carry = parts[2 * layer], parts[2 * layer + 1]
-            gates = tf.matmul(tf.concat([signal, hidden], axis=1), kernel) + bias
-            enter, forget, candidate, leave = tf.split(gates, 4, axis=1)
-            carry = tf.sigmoid(forget) * carry + tf.sigmoid(enter) * tf.tanh(candidate)
-            signal = tf.sigmoid(leave) * tf.tanh(carry)
-            after += [signal, carry]
-        return signal, tf.concat(after, axis=1)
+        # What the first layer makes of an event was multiplied out beforehand.
+        gates = tf.add_n(
+            [
+                tf.matmul(state[0], self.recurrent),
+                *(tf.gather(t, index) for t, index in zip(self.tables, event, strict=True)),
+            ]
+        )
+        after = list(_cell(gates, state[1]))
+        for layer, kernel in enumerate(self.cells, start=1):
+            signal = tf.concat([after[-2], state[2 * layer], ones], axis=1)
+            after += _cell(tf.matmul(signal, kernel), state[2 * layer + 1])
+        return tuple(after)
 
-    def logits(self, hidden: tf.Tensor, field: int, earlier: list[tf.Tensor]) -> tf.Tensor:
+    def before_heads(self, hidden: tf.Tensor, ones: tf.Tensor) -> list[tf.Tensor]:
+        """The dense layers' sums, from the top layer's output [N, u]: F of [N, dense]."""
+        sums = tf.matmul(tf.concat([hidden, ones], axis=1), self.dense)
+        return tf.split(sums, self.fields, axis=1)
+
+    def logits(
+        self, sums: list[tf.Tensor], field: int, earlier: Event, ones: tf.Tensor
+    ) -> tf.Tensor:
         """One head: logits of a field given the event's earlier fields.
 
         Args:
-          hidden: the top layer's output float32[N, u].
+          sums: what `before_heads` gave.
           field: which one.
-          earlier: indices int32[N] of the fields before it.
+          earlier: the fields before it.
+          ones: float32[N, 1] of ones, for the bias.
 
         Returns:
-          float32[N, V_f].
+          float32[N, W], with W the vocabulary's size V_f in whole lanes; minus
+          infinity in the columns past V_f.
         """
-        kernel, bias = self.dense[field]
-        before = tf.matmul(hidden, kernel) + bias
+        terms = [sums[field]]
         for table, index in zip(self.conditions[field], earlier, strict=True):
-            before += tf.gather(table, index)
-        kernel, bias = self.heads[field]
-        return tf.matmul(ACTIVATIONS[self.settings.activation](before), kernel) + bias
+            terms.append(tf.gather(table, index))
+        signal = ACTIVATIONS[self.settings.activation](tf.add_n(terms))
+        logits = tf.matmul(tf.concat([signal, ones], axis=1), self.heads[field])
+        size = self.vocabulary.sizes[field]
+        return logits + tf.where(tf.range(logits.shape[-1]) < size, 0.0, float("-inf"))
 
     def draw_event(
-        self, hidden: tf.Tensor, uniform: tf.Tensor, sampling: Sampling
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self,
+        hidden: tf.Tensor,
+        uniform: list[tf.Tensor],
+        sampling: Prepared,
+        forbidden: tf.Tensor | None,
+        ones: tf.Tensor,
+    ) -> tuple[Event, tf.Tensor]:
         """The next event, field after field.
 
         Args:
           hidden: float32[N, u].
-          uniform: float32[N, F].
+          uniform: a random number for each field, F of float32[N, 1].
           sampling: the rows' settings.
+          forbidden: what `draws.forbid` gave for the field that can end a song.
+          ones: float32[N, 1] of ones, for the biases.
 
         Returns:
-          Indices int32[N, F], and float32[N]: the event's log-probability in nats
-          under the model itself (temperature 1, nothing cut off).
+          The event, and float32[N]: the event's log-probability in
+          nats under the model itself (temperature 1, nothing cut off).
         """
-        boundary = self.codec.boundary
-        event: list[tf.Tensor] = []
-        log_prob = tf.zeros([tf.shape(hidden)[0]])
+        sums = self.before_heads(hidden, ones)
+        ending_field = None if self.ending is None else self.ending[0]
+        event: Event = []
+        chosen, masses = [], []
         for field in range(self.fields):
-            logits = self.logits(hidden, field, event)
-            allowed = logits
-            if boundary is not None and boundary[0] == field:
-                code = int(self.vocabulary.tables[field][boundary[1]])
-                allowed = draws.forbid(logits, code, unless=sampling.may_end)
-            index = draws.draw(allowed, uniform[:, field], sampling)
-            log_prob += tf.gather(tf.nn.log_softmax(logits), index, batch_dims=1)
+            logits = self.logits(sums, field, event, ones)
+            below = allowed = draws.below_largest(logits)
+            if field == ending_field:
+                allowed = draws.below_largest(below + forbidden)
+            index = draws.draw(allowed, uniform[field], sampling)
+            chosen.append(tf.gather_nd(below, tf.stack([sampling.rows, index], axis=1)))
+            masses.append(tf.reduce_sum(tf.exp(below), axis=-1, keepdims=True))
             event.append(index)
-        return tf.stack(event, axis=1), log_prob
+        # log p = (logit - max) - log(sum of exp): one logarithm for all fields.
+        mass = functools.reduce(tf.multiply, masses)
+        return event, tf.add_n(chosen) - tf.math.log(tf.tile(mass, [1, _LANES]))[:, 0]
 
     # ---- scoring -----------------------------------------------------------
 
@@ -218,12 +262,12 @@ class InferenceModel(tf.Module):
         """
         indices = self.to_indices(codes)
         rows, steps = tf.shape(codes)[0], tf.shape(codes)[1]
-        by_time = tf.transpose(indices, [1, 0, 2])
+        by_time, ones = self.columns(indices), tf.ones([rows, 1])
         outputs = tf.TensorArray(tf.float32, size=steps - 1, element_shape=[None, None])
 
         def body(t, state, outputs):
-            hidden, state = self.consume(by_time[t], state)
-            return t + 1, state, outputs.write(t, hidden)
+            state = self.consume(_at(by_time, t), state, ones)
+            return t + 1, state, outputs.write(t, state[-2])
 
         _, _, outputs = tf.while_loop(
             lambda t, *_: t < steps - 1,
@@ -248,10 +292,12 @@ class InferenceModel(tf.Module):
     def _teacher_forced(self, hidden: tf.Tensor, target: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
         target = tf.reshape(target, [-1, self.fields])
         codes = tf.reshape(codes, [-1, self.fields])
-        earlier: list[tf.Tensor] = []
+        earlier: Event = []
         nll = tf.zeros([tf.shape(hidden)[0]])
+        ones = tf.ones_like(hidden[:, :1])
+        sums = self.before_heads(hidden, ones)
         for field in range(self.fields):
-            logits = self.logits(hidden, field, earlier)
+            logits = self.logits(sums, field, earlier, ones)
             nll += tf.nn.sparse_softmax_cross_entropy_with_logits(target[:, field], logits)
             share = tf.constant(self.vocabulary.share_nll[field])
             nll += tf.gather(share, tf.clip_by_value(codes[:, field], 0, len(share) - 1))
@@ -321,89 +367,167 @@ class InferenceModel(tf.Module):
             tf.gather(value, spread) for value in (prime, prime_length, steps)
         )
         sampling = Sampling(*(tf.gather(value, spread) for value in sampling))
-        state = self.zero_state(lanes) if state is None else tf.gather(state, spread)
+        parts = self.zero_state(lanes)
+        if state is not None:
+            parts = self.split_state(tf.gather(state, spread))
         indices = self.to_indices(prime)
         loop = self._slide if self.sliding else self._carry
-        events, log_prob, state = loop(indices, prime_length, steps, sampling, state)
+        events, log_prob, parts = loop(indices, prime_length, steps, sampling, parts)
+        state = tf.concat(parts, axis=1)
         return {"events": events[:rows], "log_prob": log_prob[:rows], "state": state[:rows]}
 
     def _carry(self, prime, prime_length, steps, sampling, state):
         """The state carried along: every event is consumed once."""
-        by_time = tf.transpose(prime, [1, 0, 2])
+        by_time, ones = self.columns(prime), tf.ones_like(state[0][:, :1])
+        shortest = tf.reduce_min(prime_length) - 1
 
         def consume_prime(t, state):
-            _, after = self.consume(by_time[t], state)
-            return t + 1, tf.where((t < prime_length - 1)[:, None], after, state)
+            after = self.consume(_at(by_time, t), state, ones)
+            return t + 1, _where(t < prime_length - 1, after, state, all_of=t < shortest)
 
-        _, state = tf.while_loop(
-            lambda t, _: t < tf.reduce_max(prime_length) - 1, consume_prime, (0, state)
-        )
+        longest = tf.reduce_max(prime_length) - 1
+        _, state = tf.while_loop(lambda t, _: t < longest, consume_prime, (0, state))
         last = tf.gather(prime, prime_length - 1, batch_dims=1)
-
-        def hidden_after(last, state):
-            return self.consume(last, state)
-
-        def advance(_, event):
-            return event
-
-        _, state, events, log_prob = self._loop(last, state, steps, sampling, hidden_after, advance)
-        return events, log_prob, state
+        return self._loop(
+            tf.unstack(last, num=self.fields, axis=1),
+            state,
+            steps,
+            sampling,
+            read=lambda last, state: self.consume(last, state, ones),
+            advance=lambda _, event: event,
+        )
 
     def _slide(self, prime, prime_length, steps, sampling, state):
         """The paper's loop: the last `length` events are read anew for each event."""
         length = self.window.length
         places = prime_length[:, None] - length + tf.range(length)[None, :]
         window = tf.gather(prime, places, batch_dims=1)
+        fresh, ones = state, tf.ones_like(state[0][:, :1])
 
-        def hidden_after(window, state):
-            by_time = tf.transpose(window, [1, 0, 2])
-
-            def body(t, carried, _):
-                hidden, carried = self.consume(by_time[t], carried)
-                return t + 1, carried, hidden
-
-            fresh = tf.zeros_like(state)
-            hidden = tf.zeros([tf.shape(state)[0], self.settings.units[-1]])
-            _, _, hidden = tf.while_loop(lambda t, *_: t < length, body, (0, fresh, hidden))
-            return hidden, state
+        def read(window, _):
+            by_time = self.columns(window)
+            _, read = tf.while_loop(
+                lambda t, _: t < length,
+                lambda t, state: (t + 1, self.consume(_at(by_time, t), state, ones)),
+                (0, fresh),
+            )
+            return read
 
         def advance(window, event):
-            return tf.concat([window[:, 1:], event[:, None]], axis=1)
+            return tf.concat([window[:, 1:], tf.stack(event, axis=1)[:, None]], axis=1)
 
-        _, _, events, log_prob = self._loop(window, state, steps, sampling, hidden_after, advance)
-        return events, log_prob, tf.zeros_like(state)
+        events, log_prob, _ = self._loop(window, state, steps, sampling, read, advance)
+        return events, log_prob, fresh
 
-    def _loop(self, memory, state, steps, sampling, hidden_after, advance):
-        """Draws events until every row has had its steps; finished rows stand still."""
+    def _loop(self, memory, state, steps, sampling, read, advance):
+        """Draws events until every row has had its steps.
+
+        Args:
+          memory: what the next event follows from; `advance` adds an event to it.
+          state: of the rows.
+          steps: int32[N].
+          sampling: the rows' settings.
+          read: the state after a memory and a state.
+          advance: the next memory from a memory and an event's fields.
+
+        Returns:
+          Codes int32[N, S, F], log-probabilities float32[N, S] and the state of
+          each row when it ended.
+        """
         total = tf.reduce_max(steps)
         random = draws.uniforms(sampling.seed, sampling.position, total, self.fields)
-        random = tf.transpose(random, [1, 0, 2])
+        # The likeliest are drawn by the number 0: of several the first.
+        random = tf.where((sampling.temperature > 0)[:, None, None], random, 0.0)
+        columns = tf.unstack(tf.transpose(random, [2, 1, 0])[..., None], num=self.fields)
+        prepared = draws.prepare(sampling)
         # One place more than is used: an empty array could not be stacked.
-        made = tf.TensorArray(tf.int32, size=total + 1, element_shape=[None, self.fields])
+        made = tf.TensorArray(tf.int32, size=total + 1, element_shape=[self.fields, None])
         nats = tf.TensorArray(tf.float32, size=total + 1, element_shape=[None])
-        boundary = self.codec.boundary
+        ones = tf.ones_like(state[0][:, :1])
+        ending, forbidden = self.ending, None
+        if ending is not None:
+            size = self.heads[ending[0]].shape[-1]
+            forbidden = draws.forbid(size, ending[1], unless=sampling.may_end)
 
-        def body(s, memory, state, ended, made, nats):
-            hidden, after = hidden_after(memory, state)
-            event, log_prob = self.draw_event(hidden, random[s], sampling)
-            active = (s < steps) & ~ended
-            state = tf.where(active[:, None], after, state)
-            moved = advance(memory, event)
-            mask = tf.reshape(active, [-1] + [1] * (len(moved.shape) - 1))
-            memory = tf.where(mask, moved, memory)
-            codes = tf.where(active[:, None], self.to_codes(event), -1)
-            if boundary is not None:
-                ended |= active & (codes[:, boundary[0]] == boundary[1])
-            made = made.write(s, codes)
-            nats = nats.write(s, tf.where(active, log_prob, 0.0))
-            return s + 1, memory, state, ended, made, nats
+        def body(s, memory, state, left, made, nats):
+            after = read(memory, state)
+            event, log_prob = self.draw_event(after[-2], _at(columns, s), prepared, forbidden, ones)
+            # Rows that are done stand still; most calls have none before the end.
+            state = _where(s < left, after, state, all_of=s < tf.reduce_min(left))
+            if ending is not None:
+                ends = (event[ending[0]] == ending[1]) & (s < left)
+                left = tf.where(ends, s + 1, left)
+            made, nats = made.write(s, tf.stack(event)), nats.write(s, log_prob)
+            return s + 1, advance(memory, event), state, left, made, nats
 
-        ended = tf.zeros_like(steps, tf.bool)
-        start = (0, memory, state, ended, made, nats)
-        _, memory, state, _, made, nats = tf.while_loop(
-            lambda s, *_: s < total, body, start, maximum_iterations=total
+        _, _, state, left, made, nats = tf.while_loop(
+            lambda s, *_: s < total, body, (0, memory, state, steps, made, nats)
         )
         rows = tf.shape(steps)[0]
-        events = made.write(total, tf.fill([rows, self.fields], -1)).stack()[:total]
+        indices = made.write(total, tf.zeros([self.fields, rows], tf.int32)).stack()[:total]
         log_prob = nats.write(total, tf.zeros([rows])).stack()[:total]
-        return memory, state, tf.transpose(events, [1, 0, 2]), tf.transpose(log_prob)
+        alive = tf.range(total)[None, :] < left[:, None]
+        codes = self.to_codes(tf.transpose(indices, [2, 0, 1]))
+        events = tf.where(alive[..., None], codes, -1)
+        return events, tf.where(alive, tf.transpose(log_prob), 0.0), state
+
+
+def _at(columns: list[tf.Tensor], t: tf.Tensor) -> list[tf.Tensor]:
+    return [tf.gather(column, t) for column in columns]
+
+
+def _cell(gates: tf.Tensor, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """An LSTM cell's h and c [N, u], from the gates' sums [N, 4u] and the last c."""
+    enter, forget, candidate, leave = tf.split(gates, 4, axis=1)
+    carry = tf.sigmoid(forget) * carry + tf.sigmoid(enter) * tf.tanh(candidate)
+    return tf.sigmoid(leave) * tf.tanh(carry), carry
+
+
+def _where(rows: tf.Tensor, after: State, before: State, *, all_of: tf.Tensor) -> State:
+    """`after` in the rows bool[N], `before` in the others; `all_of` says they are all."""
+
+    def some() -> State:
+        return tuple(tf.where(rows[:, None], a, b) for a, b in zip(after, before, strict=True))
+
+    return tf.cond(all_of, lambda: after, some)
+
+
+def _with_bias(kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """A kernel whose last row is the bias, for inputs with a column of ones.
+
+    On a processor, TensorFlow's fused matmul-and-bias takes up to twice as long as
+    the matmul alone when there are few rows.
+    """
+    return np.concatenate([kernel, bias[None, :]])
+
+
+def _whole_lanes(kernel: np.ndarray) -> np.ndarray:
+    """A kernel with columns of zeros behind, so that rows of its product fill whole lanes.
+
+    Element-wise functions work on a tensor's memory from its begin to its end,
+    in vectors, and on what is left over one by one with other code. A row whose
+    length is no multiple of a vector's would get other bits in another place.
+    """
+    return np.pad(kernel, [(0, 0), (0, -kernel.shape[1] % _LANES)])
+
+
+def _first_layer(
+    kernel: np.ndarray, bias: np.ndarray, embeddings: tuple[np.ndarray, ...], classes: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The first cell with its inputs multiplied out.
+
+    What a field's index adds to the gates depends on that index alone: its
+    embedding (in the paper: index / classes) times its rows of the kernel.
+
+    Returns:
+      A table [V_f, 4u] for each field, the bias in the first; and the recurrent
+      kernel [u, 4u].
+    """
+    if not embeddings:
+        embeddings = (np.arange(classes, dtype=np.float32)[:, None] / np.float32(classes),)
+    tables, row = [], 0
+    for table in embeddings:
+        tables.append(table @ kernel[row : row + table.shape[1]])
+        row += table.shape[1]
+    tables[0] = tables[0] + bias
+    return tables, kernel[row:]

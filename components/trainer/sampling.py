@@ -77,7 +77,7 @@ def uniforms(seed: tf.Tensor, position: tf.Tensor, steps: tf.Tensor, fields: int
 
     SplitMix64's finaliser (Steele, Lea & Flood 2014) applied to the seed, and
     again to that hash plus the place of (event, field) in a Weyl sequence; its
-    upper 24 bits make a float32 exactly.
+    upper 23 bits make a float32 exactly.
 
     Args:
       seed: int64[N].
@@ -86,15 +86,16 @@ def uniforms(seed: tf.Tensor, position: tf.Tensor, steps: tf.Tensor, fields: int
       fields: how many an event has, at most 16.
 
     Returns:
-      float32[N, steps, fields] in [0, 1).
+      float32[N, steps, fields] in [0, 1), multiples of 2**-23: `draw` relies on
+      a number times a sum being less than the sum.
     """
     gamma = tf.constant(_GAMMA, tf.uint64)
     events = tf.cast(position, tf.int64)[:, None] + tf.range(tf.cast(steps, tf.int64))[None, :]
     places = events[:, :, None] * _FIELDS + tf.range(fields, dtype=tf.int64)
     keys = _mix(tf.bitcast(seed, tf.uint64) + gamma)
     bits = _mix(keys[:, None, None] + gamma * tf.bitcast(places + 1, tf.uint64))
-    top = tf.bitwise.right_shift(bits, tf.constant(40, tf.uint64))
-    return tf.cast(tf.cast(top, tf.int64), tf.float32) * (2.0**-24)
+    top = tf.bitwise.right_shift(bits, tf.constant(41, tf.uint64))
+    return tf.cast(tf.cast(top, tf.int64), tf.float32) * (2.0**-23)
 
 
 def _mix(bits: tf.Tensor) -> tf.Tensor:
@@ -107,52 +108,88 @@ def _mix(bits: tf.Tensor) -> tf.Tensor:
 
 
 _LOWEST = float("-inf")
+# So cold that whatever is less likely than the likeliest never comes up.
+_FROZEN = 1e-30
 
 
-def forbid(logits: tf.Tensor, code: int, unless: tf.Tensor) -> tf.Tensor:
-    """Logits [N, V] with one column out of reach, except where bool[N] allows it."""
-    column = tf.one_hot(code, logits.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
-    return tf.where(column[None, :] & ~unless[:, None], _LOWEST, logits)
+class Prepared(NamedTuple):
+    """The settings as the loop wants them, made once a call.
+
+    Attributes:
+      rows: int32[N], 0, 1, 2 ...
+      temperature: float32[N, 1], above 0.
+      top_k, top_p: as in `Sampling`.
+      truncates: bool, whether any row cuts something off.
+    """
+
+    rows: tf.Tensor
+    temperature: tf.Tensor
+    top_k: tf.Tensor
+    top_p: tf.Tensor
+    truncates: tf.Tensor
 
 
-def draw(logits: tf.Tensor, uniform: tf.Tensor, sampling: Sampling) -> tf.Tensor:
+def prepare(sampling: Sampling) -> Prepared:
+    """What need not be worked out anew for each event."""
+    temperature = tf.where(sampling.temperature <= 0, _FROZEN, sampling.temperature)
+    return Prepared(
+        rows=tf.range(tf.shape(temperature)[0]),
+        temperature=temperature[:, None],
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        truncates=tf.reduce_any((sampling.top_k > 0) | (sampling.top_p < 1)),
+    )
+
+
+def forbid(size: int, code: int, unless: tf.Tensor) -> tf.Tensor:
+    """What to add to logits [N, size] so that one code is out of reach.
+
+    Returns:
+      float32[N, size]: minus infinity in that column, except where bool[N] allows
+      it; 0 elsewhere.
+    """
+    column = tf.one_hot(code, size, on_value=True, off_value=False, dtype=tf.bool)
+    return tf.where(column[None, :] & ~unless[:, None], _LOWEST, 0.0)
+
+
+def below_largest(logits: tf.Tensor) -> tf.Tensor:
+    """Logits [N, V] less the row's largest: at most 0, so that no temperature overflows."""
+    return logits - tf.reduce_max(logits, axis=-1, keepdims=True)
+
+
+def draw(below: tf.Tensor, uniform: tf.Tensor, prepared: Prepared) -> tf.Tensor:
     """One index a row, by inversion of the cumulative distribution.
 
+    An index that is drawn has a share above 0, whatever the number. Of several
+    that are the likeliest at temperature 0, the number 0 draws the first.
+
     Args:
-      logits: float32[N, V].
-      uniform: float32[N] in [0, 1).
-      sampling: the rows' settings.
+      below: float32[N, V], of `below_largest`.
+      uniform: float32[N, 1] in [0, 1), of `uniforms`.
+      prepared: the rows' settings.
 
     Returns:
       int32[N].
     """
-    greedy = sampling.temperature <= 0
-    # Differences to the likeliest are at most 0, so that no temperature makes
-    # them overflow to a number that is none.
-    below = logits - tf.reduce_max(logits, axis=-1, keepdims=True)
-    scaled = below / tf.where(greedy, 1.0, sampling.temperature)[:, None]
-    truncating = tf.reduce_any((sampling.top_k > 0) | (sampling.top_p < 1))
+    scaled = below / prepared.temperature
     # Sorting costs more than all the rest, and most calls do not truncate. For
     # a row that does not, both branches give the same bits.
-    scaled = tf.cond(truncating, lambda: _truncate(scaled, sampling), lambda: scaled)
-    cumulative = tf.cumsum(tf.nn.softmax(scaled), axis=-1)
-    # The sum's last value is 1 only up to rounding: compare with that instead.
-    target = uniform[:, None] * cumulative[:, -1:]
-    drawn = tf.reduce_sum(tf.cast(cumulative <= target, tf.int32), axis=-1)
-    drawn = tf.minimum(drawn, logits.shape[-1] - 1)
-    return tf.where(greedy, tf.argmax(logits, axis=-1, output_type=tf.int32), drawn)
+    scaled = tf.cond(prepared.truncates, lambda: _truncate(scaled, prepared), lambda: scaled)
+    cumulative = tf.cumsum(tf.exp(scaled), axis=-1)
+    target = uniform * cumulative[:, -1:]
+    return tf.reduce_sum(tf.cast(cumulative <= target, tf.int32), axis=-1)
 
 
-def _truncate(scaled: tf.Tensor, sampling: Sampling) -> tf.Tensor:
+def _truncate(scaled: tf.Tensor, prepared: Prepared) -> tf.Tensor:
     size = scaled.shape[-1]
     ordered = tf.sort(scaled, axis=-1, direction="DESCENDING")
-    keep = tf.where(sampling.top_k > 0, tf.minimum(sampling.top_k, size), size)
+    keep = tf.where(prepared.top_k > 0, tf.minimum(prepared.top_k, size), size)
     kth = tf.gather(ordered, keep - 1, batch_dims=1)
     scaled = tf.where(scaled < kth[:, None], _LOWEST, scaled)
     ordered = tf.where(ordered < kth[:, None], _LOWEST, ordered)
     probabilities = tf.nn.softmax(ordered)
     before = tf.cumsum(probabilities, axis=-1, exclusive=True)
-    inside = (before < sampling.top_p[:, None]) | (sampling.top_p >= 1)[:, None]
+    inside = (before < prepared.top_p[:, None]) | (prepared.top_p >= 1)[:, None]
     last = tf.maximum(tf.reduce_sum(tf.cast(inside, tf.int32), axis=-1), 1) - 1
     floor = tf.gather(ordered, last, batch_dims=1)
     return tf.where(scaled < floor[:, None], _LOWEST, scaled)

@@ -431,16 +431,21 @@ def test_greedy_is_the_likeliest_field_after_field(exported, ask, primes):
     prime = primes("small", 3, 4)
     made = ask("small", prime, 4, 15, temperature=0.0)
     known = model.vocabulary
-    state = model.zero_state(3)
+    state, ones = model.zero_state(3), tf.ones([3, 1])
+
+    def consume(event, state):
+        return model.consume([tf.constant(i) for i in known.indices(event).T], state, ones)
+
     for event in prime[:, :-1].transpose(1, 0, 2):
-        _, state = model.consume(tf.constant(known.indices(event)), state)
+        state = consume(event, state)
     event = prime[:, -1]
     for coming in made["events"].transpose(1, 0, 2):
-        hidden, state = model.consume(tf.constant(known.indices(event)), state)
+        state = consume(event, state)
+        sums = model.before_heads(state[-2], ones)
         index = known.indices(coming)
         for field in range(3):
             earlier = [tf.constant(index[:, g]) for g in range(field)]
-            logits = model.logits(hidden, field, earlier).numpy()
+            logits = model.logits(sums, field, earlier, ones).numpy()
             if field == 1:
                 logits[:, 128] = -np.inf
             assert np.array_equal(logits.argmax(axis=1), index[:, field])

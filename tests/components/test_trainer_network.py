@@ -124,16 +124,18 @@ def test_what_an_event_is_said_to_be_changes_only_its_own_later_fields(vocabular
     known = vocabulary("notes")
     network = jittered(build_network(settings, WindowSpec(6), known))
     model = InferenceModel(extract_weights(network, settings), settings, WindowSpec(6), known)
-    hidden = tf.random.stateless_normal([2, 6], [1, 2])
+    ones = tf.ones([2, 1])
+    sums = model.before_heads(tf.random.stateless_normal([2, 6], [1, 2]), ones)
     index = [tf.constant([1, 2]), tf.constant([60, 61])]
     for field in range(3):
-        logits = model.logits(hidden, field, index[:field])
-        assert logits.shape == (2, known.sizes[field])
+        logits = model.logits(sums, field, index[:field], ones)
+        assert np.isfinite(logits).sum(axis=1).tolist() == [known.sizes[field]] * 2
         np.testing.assert_allclose(tf.reduce_sum(tf.nn.softmax(logits), axis=1), 1, atol=1e-5)
         for earlier in range(field):
             other = list(index[:field])
             other[earlier] = other[earlier] + 1
-            assert not np.allclose(model.logits(hidden, field, other), logits, atol=1e-3)
+            changed = model.logits(sums, field, other, ones)
+            assert not np.allclose(changed, logits, atol=1e-3)
 
 
 def test_the_likelihoods_of_all_events_sum_to_one(vocabulary):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.sampling import Sampling, draw, forbid, uniforms
+from components.trainer import sampling
+from components.trainer.sampling import Sampling, below_largest, forbid, prepare, uniforms
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 SEEDS = np.array([0, 1, -1, 7, 2**63 - 1, -(2**63), 1234567], np.int64)
@@ -23,7 +24,7 @@ def reference(seed, position, steps, fields):
         key = mix(np.array(seed, np.int64).view(np.uint64) + GAMMA)
         places = 16 * (position + np.arange(steps))[:, None] + np.arange(fields) + 1
         bits = mix(key + GAMMA * places.astype(np.uint64))
-    return ((bits >> np.uint64(40)).astype(np.float64) / 2**24).astype(np.float32)
+    return ((bits >> np.uint64(41)).astype(np.float64) / 2**23).astype(np.float32)
 
 
 def many(rows, **given):
@@ -43,6 +44,12 @@ def many(rows, **given):
             for spec in Sampling.specs()
         )
     )
+
+
+def draw(logits, uniform, given):
+    """Draws as the model does."""
+    uniform = tf.where(given.temperature > 0, tf.cast(uniform, tf.float32), 0.0)
+    return sampling.draw(below_largest(logits), uniform[:, None], prepare(given))
 
 
 def shares(logits, **given):
@@ -145,7 +152,7 @@ def test_frequencies_are_those_of_the_softmax():
 
 def test_the_ends_of_the_unit_interval_draw_codes_that_can_be_drawn():
     logits = np.array([[-np.inf, 0.0, 1.0, -np.inf]] * 2, np.float32)
-    largest = np.float32(1 - 2**-24)
+    largest = np.float32(1 - 2**-23)
     drawn = draw(tf.constant(logits), tf.constant([0.0, largest]), many(2))
     assert drawn.numpy().tolist() == [1, 2]
     rng = np.random.default_rng(3)
@@ -222,7 +229,7 @@ def test_a_row_that_truncates_does_not_touch_the_others():
 
 def test_forbid_takes_one_column_out_of_the_rows_that_may_not():
     logits = np.full((2, 4), [0.0, 1.0, 9.0, 2.0], np.float32)
-    changed = forbid(tf.constant(logits), 2, unless=tf.constant([True, False])).numpy()
+    changed = (logits + forbid(4, 2, unless=tf.constant([True, False]))).numpy()
     assert np.array_equal(changed[0], logits[0])
     assert np.array_equal(changed[1, [0, 1, 3]], logits[1, [0, 1, 3]])
     assert changed[1].argmax() == 3
@@ -232,10 +239,26 @@ def test_forbid_takes_one_column_out_of_the_rows_that_may_not():
     assert set(drawn.numpy()) == {0, 1, 3}
 
 
+def test_of_several_that_are_the_likeliest_the_first_is_drawn_at_temperature_0():
+    logits = tf.constant(np.tile(np.array([1.0, 5.0, 2.0, 5.0, 5.0], np.float32), (20, 1)))
+    drawn = draw(logits, tf.linspace(0.0, 0.999, 20), many(20, temperature=0.0))
+    assert set(drawn.numpy()) == {1}
+
+
+def test_no_number_draws_a_code_without_a_share():
+    rng = np.random.default_rng(8)
+    logits = rng.normal(size=(3000, 60)).astype(np.float32) * 3
+    logits[rng.random(logits.shape) < 0.5] = -np.inf
+    logits[:, 7] = 0.0
+    for number in (0.0, 1 - 2**-23):
+        drawn = draw(tf.constant(logits), tf.fill([3000], np.float32(number)), many(3000)).numpy()
+        assert np.isfinite(logits[np.arange(3000), drawn]).all()
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.3e-38, 1.0, 1e30, 3e38])
 def test_no_temperature_brings_back_what_is_forbidden(temperature):
     logits = tf.constant(np.tile(np.array([0.5, 3.0, 0.1], np.float32), (500, 1)))
-    logits = forbid(logits, 1, unless=tf.zeros(500, tf.bool))
+    logits += forbid(3, 1, unless=tf.zeros(500, tf.bool))
     for more in ({}, {"top_k": 2}, {"top_p": 0.99}):
         settings = many(500, temperature=temperature, **more)
         drawn = draw(logits, tf.linspace(0.0, 0.9999, 500), settings)

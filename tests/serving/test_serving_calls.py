@@ -1,103 +1,51 @@
-"""A call is watched alike by whichever door it comes; events are counted once."""
+import threading
 
-import logging
-
-import grpc
-import numpy as np
-import pytest
-
-pytest.importorskip("tensorflow")
-
-from tensorflow_serving.apis import predict_pb2
-
-from serving import calls, tensors
-from serving.calls import Call
-from serving.metrics import Metrics
+from serving import calls
 
 
-def noted(**outputs):
-    """The call, and how many events its server has counted."""
-    metrics = Metrics()
-    request, response = predict_pb2.PredictRequest(), predict_pb2.PredictResponse()
-    tensors.encode(np.zeros((3, 2), np.int32), request.inputs["prime"])
-    for name, array in outputs.items():
-        tensors.encode(array, response.outputs[name])
-    response.model_spec.version.value = 7
-    call = Call(calls.GRPC, "Predict", model="segue")
-    calls.note_predict(metrics, call, request, response)
-    (total,) = [
-        line.split()[-1]
-        for line in metrics.page().decode().splitlines()
-        if line.startswith(":segue:serving:events_generated_total")
-    ] or ["0"]
-    return call, float(total)
+class Context:
+    """What a ServicerContext does when its call ends."""
+
+    def __init__(self, ended=False):
+        self.ended = ended
+        self.callbacks = []
+
+    def add_callback(self, callback):
+        self.callbacks.append(callback)
+        return not self.ended
 
 
-def test_events_are_the_rows_that_are_not_minus_one():
-    events = np.array(
-        [
-            [[0, 60, 24], [24, 62, 24], [12, 128, 0]],
-            [[0, 60, 24], [-1, -1, -1], [-1, -1, -1]],
-        ],
-        np.int32,
-    )
-    call, total = noted(events=events, log_prob=np.zeros((2, 3), np.float32))
-    assert total == 4
-    assert (call.rows, call.version) == (3, 7)
+def test_the_call_is_current_within_the_block_and_in_its_thread_only():
+    seen = []
+    assert calls.current() is None
+    with calls.following(Context()) as call:
+        assert calls.current() is call
+        other = threading.Thread(target=lambda: seen.append(calls.current()))
+        other.start()
+        other.join()
+    assert calls.current() is None
+    assert seen == [None]
 
 
-def test_a_single_event_counts():
-    assert noted(event=np.array([[0, 60, 24], [-1, -1, -1]], np.int32))[1] == 1
+def test_a_caller_that_leaves_is_told_of_once():
+    context, told = Context(), []
+    with calls.following(context) as call, call.when_gone(lambda: told.append(call.gone)):
+        assert told == []
+        context.callbacks[0]()
+        context.callbacks[0]()
+        assert told == [True]
 
 
-@pytest.mark.parametrize(
-    "outputs",
-    [
-        {"y": np.array([[1, 2]], np.int32)},
-        {"events": np.zeros((2, 0, 3), np.int32)},
-        {"events": np.int32(3)},
-        {"events": np.array([1.0, 2.0], np.float32)},
-        {"events": np.array([[1.0, 2.0]], np.float32)},
-    ],
-)
-def test_other_outputs_are_no_events(outputs):
-    assert noted(**outputs)[1] == 0
+def test_a_caller_that_had_left_before_is_told_of_at_once():
+    told = []
+    with calls.following(Context(ended=True)) as call, call.when_gone(lambda: told.append(1)):
+        assert told == [1]
 
 
-def test_a_failed_call_keeps_its_code_and_is_one_line(caplog):
-    metrics = Metrics()
-    metrics.watch(lambda: [("segue", [])])
-    call = Call(calls.REST, "predict", model="segue")
-
-    def fail():
-        with calls.watched(metrics, call):
-            call.code, call.message = grpc.StatusCode.NOT_FOUND, "no such thing"
-            raise ZeroDivisionError
-
-    with caplog.at_level(logging.DEBUG, "serving.calls"), pytest.raises(ZeroDivisionError):
-        fail()
-    (record,) = caplog.records
-    assert record.getMessage().startswith("REST predict segue: NOT_FOUND in ")
-    assert b'{model_name="segue",status="NOT_FOUND"} 1.0' in metrics.page()
-
-
-def test_grpc_calls_are_logged_with_their_fields(serve, base, push, connect, fails, caplog):
-    push(base, 1)
-    client = connect(serve())
-    with caplog.at_level(logging.DEBUG, "serving.calls"):
-        client.predict({"x": np.ones(3, np.float32)}, "one")
-        fails("NOT_FOUND", client.predict, {"x": [1.0]}, "one", model="nobody")
-        client.statuses()
-    good, bad, status = [record.segue_fields for record in caplog.records]
-    assert good.pop("ms") > 0
-    assert good == {
-        "entrypoint": "GRPC",
-        "method": "Predict",
-        "model": "segue",
-        "version": 1,
-        "rows": 3,
-        "code": "OK",
-    }
-    assert bad["code"] == "NOT_FOUND"
-    assert bad["error"] == "Servable not found for request: Latest(nobody)"
-    assert status["method"] == "GetModelStatus"
+def test_after_the_block_nobody_is_told():
+    context, told = Context(), []
+    with calls.following(context) as call:
+        with call.when_gone(lambda: told.append(1)):
+            pass
+        context.callbacks[0]()
+    assert told == []

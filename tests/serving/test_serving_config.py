@@ -74,3 +74,15 @@ def test_a_relative_base_path_is_taken_from_the_working_folder(tmp_path, monkeyp
 
 def test_an_ipv6_address_is_bracketed():
     assert ServerConfig(model_base_path="/m", host="::1").address(8500) == "[::1]:8500"
+
+
+def test_batching_parameters_are_for_batching():
+    with pytest.raises(SegueError) as caught:
+        ServerConfig(model_base_path="/m", batching_parameters_file="b.txt")
+    assert str(caught.value) == (
+        "--batching_parameters_file=b.txt is set without --enable_batching: give both, or neither"
+    )
+    config = ServerConfig(
+        model_base_path="/m", batching_parameters_file="b.txt", enable_batching=True
+    )
+    assert config.batching_length_input == "steps"

@@ -149,3 +149,28 @@ def test_stopping_does_not_outlast_the_grace(opened, app):
         assert time.monotonic() - began < 5
         with pytest.raises(requests.ConnectionError):
             running.result()
+
+
+def test_an_application_is_told_when_its_client_hangs_up():
+    told, began = threading.Event(), threading.Event()
+
+    def app(environ, start_response):
+        assert environ["segue.when_gone"](told.set)
+        began.set()
+        told.wait(20)
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    address = listener.getsockname()
+    server = HttpServer(app, listener, 1, 1000)
+    server.start()
+    try:
+        with socket.create_connection(address) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert began.wait(10)
+            assert not told.is_set()
+        assert told.wait(10)
+    finally:
+        server.stop(0)

@@ -84,13 +84,13 @@ def test_a_verbose_server_logs_each_request(base, push, tmp_path, eventually, sp
             process.kill()
     text = out.read_text()
     if style == "text":
-        assert "DEBUG serving.calls: REST predict segue/1: OK in" in text
+        assert "DEBUG serving.watching: REST predict segue/1: OK in" in text
         assert "INFO serving.manager: model segue: version 1 loaded in" in text
         return
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     (loaded,) = [line for line in lines if line.get("event") == "loaded"]
     assert (loaded["level"], loaded["model"], loaded["version"]) == ("INFO", "segue", 1)
-    good, bad = [line for line in lines if line["logger"] == "serving.calls"]
+    good, bad = [line for line in lines if line["logger"] == "serving.watching"]
     assert good.pop("ms") > 0
     assert good["rows"] == 2
     assert (good["model"], good["version"], good["method"]) == ("segue", 1, "predict")

@@ -1,7 +1,9 @@
 """What a server counts, as Prometheus reads it."""
 
 import shutil
+import socket
 import threading
+from concurrent import futures
 
 import grpc
 import numpy as np
@@ -279,3 +281,48 @@ def test_many_threads_lose_no_count():
     found = samples(metrics.page().decode())
     assert sample(found, PARSED_COUNT, model_name="segue", status="OK") == 4000
     assert sample(found, ":segue:serving:calls_in_flight", entrypoint="REST") == 0
+
+
+def test_batches_are_counted_as_they_are_run(served, tmp_path, connect):
+    parameters = tmp_path / "batching.config"
+    parameters.write_text(
+        "max_batch_size { value: 4 } batch_timeout_micros { value: 60000000 }"
+        " num_batch_threads { value: 1 } max_enqueued_batches { value: 8 }"
+    )
+    server, page = served(enable_batching=True, batching_parameters_file=parameters)
+    rows = {"model_name": "segue", "signature": "column"}
+    body = {"signature_name": "column", "instances": [[1.0], [2.0]]}
+    address = f"http://{server.rest_address}/v1/models/segue:predict"
+    with futures.ThreadPoolExecutor(1) as pool:
+        # Half a batch by REST waits for the half that gRPC brings.
+        waiting = pool.submit(requests.post, address, json=body, timeout=50)
+        client = connect(server)
+        client.predict({"x": np.ones((2, 1), np.float32)}, "column", timeout=50)
+        assert waiting.result().json() == {"predictions": [[2.0], [4.0]]}
+    found = page()
+    assert sample(found, ":segue:serving:batch_size_count", **rows) == 1
+    assert sample(found, ":segue:serving:batch_size_sum", **rows) == 4
+    assert sample(found, ":segue:serving:queue_length", model_name="segue") == 0
+
+
+def test_the_queue_is_seen_while_it_waits(served, tmp_path, eventually):
+    parameters = tmp_path / "batching.config"
+    parameters.write_text(
+        "max_batch_size { value: 4 } batch_timeout_micros { value: 60000000 }"
+        " num_batch_threads { value: 1 } max_enqueued_batches { value: 8 }"
+    )
+    server, page = served(enable_batching=True, batching_parameters_file=parameters)
+    host, port = server.rest_address.split(":")
+
+    def length():
+        return sample(page(), ":segue:serving:queue_length", model_name="segue")
+
+    body = b'{"signature_name": "one", "instances": [1.0]}'
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(
+            b"POST /v1/models/segue:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(body), body)
+        )
+        eventually(lambda: length() == 1)
+    # It hung up, and so does not wait any more.
+    eventually(lambda: length() == 0)

@@ -450,6 +450,9 @@ def test_an_unexpected_exception_is_internal_and_one_line(fails, caplog):
         def time_remaining(self):
             return None
 
+        def add_callback(self, callback):
+            return True
+
         def abort(self, code, details):
             raise grpc.RpcError(code, details)
 
