@@ -236,10 +236,7 @@ class ModelServer:
         config = self.config
         self.metrics.watch(models.all_statuses)
         server = grpc.server(
-            futures.ThreadPoolExecutor(
-                self._threads(config.grpc_max_threads, config.threads),
-                thread_name_prefix="serving",
-            ),
+            futures.ThreadPoolExecutor(self._threads(), thread_name_prefix="serving"),
             interceptors=[watching.Watch(self.metrics, services.SERVICE_NAMES)],
             options=[
                 # Two servers on one port would each get a part of the calls.
@@ -284,11 +281,15 @@ class ModelServer:
             ),
         )
         listener = _listen(config, "rest_api_port")
-        threads = self._threads(config.rest_api_num_threads, config.rest_threads)
+        threads = self._enough_threads(config.rest_api_num_threads, config.rest_threads)
         return HttpServer(app, listener, threads, config.rest_api_max_body_bytes)
 
-    def _threads(self, asked: int | None, default: int) -> int:
-        """Calls at the same time: with batching, enough to fill two batches."""
+    def _threads(self) -> int:
+        """Calls by gRPC at the same time."""
+        return self._enough_threads(self.config.grpc_max_threads, self.config.threads)
+
+    def _enough_threads(self, asked: int | None, default: int) -> int:
+        """What was asked for; or with batching, enough to fill two batches."""
         if self._batching is None or asked is not None:
             return default
         filling = 2 * self._batching.parameters.max_batch_size
