@@ -9,10 +9,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench clean
+.PHONY: help setup demo test test-all lint format bench serving-real clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Make .venv with everything in it (the first time takes some minutes)
 	@bash scripts/setup.sh
@@ -37,6 +37,9 @@ format: setup ## Lay out the code and mend what ruff can mend by itself
 
 bench: setup ## Measure every claim beside its peers
 	@$(PY) -m benchmarks
+
+serving-real: setup ## Test TensorFlow Serving itself, from its Docker image
+	@bash scripts/serving_real.sh
 
 clean: ## Remove caches and built packages; .venv and what you made stay
 	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

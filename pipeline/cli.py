@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from music.errors import SegueError
+from pipeline.models_commands import models
+from pipeline.options import AS_JSON as _AS_JSON
+from pipeline.options import DEFAULT_ROOT
+from pipeline.options import ROOT as _ROOT
 
 if TYPE_CHECKING:
     from client.generation import Sampling
     from pipeline.configuration import Configuration
-
-DEFAULT_ROOT = Path("segue-root")
 
 
 class _Group(click.Group):
@@ -85,16 +87,6 @@ def main(ctx: click.Context, verbose: bool) -> None:
     ctx.obj = {"verbose": verbose}
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)
-
-
-_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-_ROOT = click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_ROOT,
-    show_default=True,
-    help="Folder of everything that a pipeline makes.",
-)
 
 
 # ---- corpus ----------------------------------------------------------------
@@ -184,7 +176,14 @@ def pipeline_run(
         reused, steps = len(outcome["cached"]), len(outcome["cached"] + outcome["executed"])
         click.echo(f"{reused} of {steps} steps had not changed and were not run again")
     _require_pushed(outcome)
-    if not as_json:
+    if as_json:
+        return
+    if outcome["parked"]:
+        click.echo(
+            f"model segue version {outcome['version']} is in {config.serving_dir}, parked, "
+            f"so another one is in service; see: segue models list --root {shlex.quote(str(root))}"
+        )
+    else:
         click.echo(
             f"model segue version {outcome['version']} is in {config.serving_dir}; "
             f"serve it: segue serve --root {shlex.quote(str(root))}"
@@ -199,7 +198,7 @@ def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
     # Held from here, so that a second run is told before ten seconds of imports.
     with exclusive(config.root), quiet(config.logs_dir, "pipeline", verbose):
         from components.evaluator.gate import Verdict, as_json
-        from components.versions import versions
+        from components.versions import parked_versions, versions
         from pipeline.history import last_run
         from pipeline.local_runner import run_locked
 
@@ -207,6 +206,7 @@ def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
         history = last_run(config.metadata_path)
         gate = Verdict.read(history.outputs["Evaluator", "evaluation"])
         known = versions(str(config.serving_dir))
+        parked = parked_versions(str(config.serving_dir))
     return {
         "run": history.run,
         "executed": list(history.executed),
@@ -216,7 +216,8 @@ def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
         "nats": as_json(gate.nats),
         "ngram_nats": as_json(gate.nats - gate.nats_minus_ngram),
         "version": history.pushed_version,
-        "present": history.pushed_version in known,
+        "present": history.pushed_version in (*known, *parked),
+        "parked": history.pushed_version in parked,
         "root": str(config.root),
     }
 
@@ -241,6 +242,11 @@ def _require_pushed(outcome: dict[str, Any]) -> None:
             f"nothing has changed since version {outcome['version']} was pushed, but it is no "
             f"longer under {outcome['root']}/serving; run again with --no-cache"
         )
+
+
+# ---- models: in a module of its own ----------------------------------------
+
+main.add_command(models)
 
 
 # ---- serve -----------------------------------------------------------------

@@ -47,8 +47,11 @@ def check_root(config: Configuration) -> None:
     """Refuses a root whose places are taken by something else.
 
     Raises:
-      SegueError: a file stands where a folder belongs, or the metadata is none.
+      SegueError: a file stands where a folder belongs, the metadata is none, or the
+        pin of a version is damaged, which the Pusher would find after the training.
     """
+    from components.versions import pinned_version
+
     for folder in (config.artifacts_dir, config.serving_dir):
         if folder.exists() and not folder.is_dir():
             raise SegueError(f"{folder} is a file; remove it, or choose another --root")
@@ -58,6 +61,7 @@ def check_root(config: Configuration) -> None:
             magic = file.read(16)
         if magic and magic != b"SQLite format 3\0":
             raise SegueError(f"{metadata} is no SQLite file; remove it, or choose another --root")
+    pinned_version(str(config.serving_dir))
 
 
 def check_service(config: Configuration) -> None:

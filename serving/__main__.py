@@ -1,7 +1,7 @@
 """`python -m serving`: the model server as a program.
 
 Flags are `tensorflow_model_server`'s, as `--flag=value` or `--flag value`. When
-the model answers, one line on standard output says which version, and where.
+the models answer, one line on standard output says which versions, and where.
 SIGTERM and Ctrl-C stop it: health turns to NOT_SERVING, running calls finish,
 and it ends with code 0.
 """
@@ -21,37 +21,56 @@ from pathlib import Path
 from typing import Any
 
 from music.errors import SegueError
+from serving import flags as flag_list
 from serving import logs
 from serving.config import ServerConfig
 
 _HELP = {
     "model_base_path": "folder whose numeric child folders are the model's versions",
+    "model_config_file": "models, policies and labels; a text-format ModelServerConfig",
+    "model_config_file_poll_wait_seconds": "pause between two looks at that file; 0 looks once",
+    "allow_version_labels_for_unavailable_models": "let new labels point to any version",
     "host": "address to listen on",
     "port": "gRPC port; 0 takes any free one",
     "model_name": "name of the model in requests",
     "file_system_poll_wait_seconds": "pause between two looks for versions; 0 looks once",
-    "grpc_max_threads": "calls answered at the same time (default: four a core)",
+    "num_load_threads": "loads at the same time, once the server runs; 0 is one",
+    "num_unload_threads": "unloads at the same time; 0 is one",
+    "saved_model_tags": "tags of the graph to load, separated by commas",
+    "ssl_config_file": "key and certificate for TLS; a text-format SSLConfig",
+    "grpc_socket_path": "a Unix socket to listen on as well",
+    "grpc_channel_arguments": "gRPC's own settings, key=value,...",
+    "grpc_max_threads": "calls inside at the same time",
+    "max_concurrent_calls": "calls inside and waiting, before one is refused; 0: no limit",
+    "max_concurrent_runs": "runs of models at the same time (default: four a core)",
     "max_num_load_retries": "tries after a failed load",
     "load_retry_interval_micros": "pause between those tries, in microseconds",
     "tensorflow_intra_op_parallelism": "threads inside one operation; 0 for automatic",
     "tensorflow_inter_op_parallelism": "operations at the same time; 0 for automatic",
+    "tensorflow_session_parallelism": "sets both of these, unless 0",
+    "tensorflow_session_config_file": "settings of the sessions; a text-format ConfigProto",
+    "per_process_gpu_memory_fraction": "share of a GPU's memory to take at once; 0: as needed",
     "max_message_bytes": "largest request and response",
     "enable_model_warmup": "run assets.extra/tf_serving_warmup_requests after loading",
+    "num_request_iterations_for_warmup": "runs of each of them; 0 is one",
     "enable_grpc_healthcheck_service": "offer grpc.health.v1",
     "enable_batching": "run requests that come at the same time together",
     "batching_parameters_file": "BatchingParameters as text (default: TensorFlow Serving's)",
     "batching_length_input": "batch by the powers of two of this input",
+    "enable_continuous_batching": "let songs share the cores, whatever calls they belong to",
+    "continuous_max_rows": "songs in one run",
+    "continuous_max_queued_rows": "songs under way or waiting; calls with more are refused",
     "wait_for_model_seconds": "wait so long for a first version to be pushed",
     "rest_api_port": "REST port; 0 for none",
     "rest_api_timeout_in_ms": "time for a REST request, in milliseconds; 0 for any",
-    "rest_api_num_threads": "REST requests answered at the same time (default: four a core)",
+    "rest_api_num_threads": "REST requests inside at the same time; 0 for 32",
     "rest_api_enable_cors_support": "let web pages of other origins call",
     "rest_api_max_body_bytes": "largest REST request, also once it is inflated",
-    "monitoring_config_file": "textproto that switches the Prometheus page on (default: off)",
+    "monitoring_config_file": "puts metrics on the REST port; a text-format MonitoringConfig",
     "grace_seconds": "time for running calls when the server is stopped",
 }
-
-_OPTIONAL_INTS = frozenset({"grpc_max_threads", "rest_api_num_threads"})
+# Of the fields whose default is None.
+_WHOLE_NUMBERS = ("max_concurrent_runs",)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,29 +82,29 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags; a field of ServerConfig each, and those of the program."""
     parser = _Parser(
         prog="python -m serving",
-        description="Serves a SavedModel over gRPC and REST as tensorflow_model_server does.",
+        description="Serves SavedModels over gRPC and REST as tensorflow_model_server does, whose"
+        " other flags are accepted too.",
         allow_abbrev=False,
     )
     for field in dataclasses.fields(ServerConfig):
-        required = field.default is dataclasses.MISSING
-        default = "required" if required else field.default
+        default = field.default
         options: dict[str, Any] = {"help": f"{_HELP[field.name]} ({default})"}
-        if isinstance(default, bool):
-            options |= {"type": _boolean, "nargs": "?", "const": True}
-        elif isinstance(default, float):
-            options["type"] = float
-        elif isinstance(default, int) or field.name in _OPTIONAL_INTS:
-            options["type"] = int
-        if default is None:
+        if default in (None, ""):
             options["help"] = _HELP[field.name]
-        parser.add_argument(
-            f"--{field.name}", default=argparse.SUPPRESS, required=required, **options
-        )
+        if default is not None:
+            options |= flag_list.of_type(default)
+        elif field.name in _WHOLE_NUMBERS:
+            options["type"] = int
+        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, **options)
+    flag_list.add_others(parser, list(_HELP))
     parser.add_argument(
         "--port_file",
         "--port-file",
         metavar="PATH",
         help="write the port there when the model answers; for scripts that use port 0",
+    )
+    parser.add_argument(
+        "--version", default=False, help="print the versions and end", **flag_list.of_type(False)
     )
     parser.add_argument(
         "--log_format", choices=logs.FORMATS, default="text", help="how log lines look (text)"
@@ -107,11 +126,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     verbose = False
     try:
-        flags = vars(build_parser().parse_args(argv))
+        parser = build_parser()
+        parsed, rest = parser.parse_known_args(argv)
+        if rest:
+            raise flag_list.unknown(rest, parser)
+        flags = vars(parsed)
+        if flags.pop("version"):
+            print(flag_list.versions())
+            return 0
         verbose = flags.pop("verbose")
         port_file = flags.pop("port_file")
         logs.configure(flags.pop("log_format"), verbose)
         _quieten(verbose)
+        in_vain = flag_list.take_others(flags, list(_HELP))
+        if in_vain:
+            names = ", ".join(f"--{name}" for name in in_vain)
+            print(f"segue: without effect in this server: {names}", file=sys.stderr, flush=True)
         return _serve(ServerConfig(**flags), port_file)
     except SegueError as error:
         if verbose:
@@ -125,14 +155,13 @@ def _serve(config: ServerConfig, port_file: str | None) -> int:
 
     server = ModelServer(config)
 
-    def ready(version: int) -> None:
+    def ready(_: int) -> None:
         if port_file:
             _write_atomically(Path(port_file), f"{server.port}\n")
-        rest = f", REST on {server.rest_address}" if server.rest_address else ""
-        print(
-            f"segue serving: model {config.model_name} version {version} on {server.address}{rest}",
-            flush=True,
-        )
+        models = ", ".join(f"model {n} version {v}" for n, v in server.models.available().items())
+        also = f" and unix:{config.grpc_socket_path}" if config.grpc_socket_path else ""
+        also += f", REST on {server.rest_address}" if server.rest_address else ""
+        print(f"segue serving: {models or 'no model'} on {server.address}{also}", flush=True)
 
     # Before anything is loaded: a stop that comes early must not leave a trace.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -161,14 +190,6 @@ def _write_atomically(path: Path, text: str) -> None:
         os.replace(file.name, path)
     except OSError as error:
         raise SegueError(f"--port_file={path} cannot be written: {error.strerror}") from error
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() in ("true", "1"):
-        return True
-    if text.lower() in ("false", "0"):
-        return False
-    raise argparse.ArgumentTypeError(f"{text} is neither true nor false")
 
 
 if __name__ == "__main__":

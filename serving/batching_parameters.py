@@ -72,7 +72,8 @@ class BatchingParameters:
         signatures.
       thread_pool_name: begins the threads' names.
       allowed_batch_sizes: sizes that batches are filled up to, increasing; the
-        last one is max_batch_size. Empty: any size.
+        last one is max_batch_size, or max_execution_batch_size when requests are
+        split. Empty: any size.
       pad_variable_length_inputs: whether inputs of different sizes (beyond the
         first dimension) are filled up to share a batch.
       enable_large_batch_splitting: whether a request may be run in parts.
@@ -101,10 +102,13 @@ class BatchingParameters:
                 raise SegueError(
                     f"allowed_batch_sizes {_listed(allowed)} are not positive and increasing"
                 )
-            if allowed[-1] != self.max_batch_size:
+            if allowed[-1] != self.execution_batch_size:
+                # When requests are split, a batch has another size than a request.
+                splits = self.enable_large_batch_splitting
+                must = "be equal to max_execution_batch_size" if splits else "match max_batch_size"
                 raise SegueError(
-                    "Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
-                    f"{allowed[-1]}; expected {self.max_batch_size}"
+                    f"Last entry in allowed_batch_sizes must {must}; last entry was "
+                    f"{allowed[-1]}; expected {self.execution_batch_size}"
                 )
         if self.enable_large_batch_splitting and self.execution_batch_size > self.max_batch_size:
             raise SegueError(

@@ -73,6 +73,14 @@ def unimplemented(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.UNIMPLEMENTED, message)
 
 
+def cancelled(message: str) -> ServingError:
+    return ServingError(grpc.StatusCode.CANCELLED, message)
+
+
+def unknown(message: str) -> ServingError:
+    return ServingError(grpc.StatusCode.UNKNOWN, message)
+
+
 def deadline_exceeded(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, message)
 
@@ -87,10 +95,6 @@ def resource_exhausted(message: str) -> ServingError:
 
 def unavailable(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.UNAVAILABLE, message)
-
-
-def cancelled(message: str) -> ServingError:
-    return ServingError(grpc.StatusCode.CANCELLED, message)
 
 
 def internal(message: str) -> ServingError:

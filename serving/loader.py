@@ -26,11 +26,11 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 
-from serving import errors, tensors
+from serving import errors, limits, tensors
 from serving.errors import ServingError
+from serving.limits import Places
 
 DEFAULT_SIGNATURE = "serving_default"
-_TAGS = ("serve",)
 _log = logging.getLogger(__name__)
 
 
@@ -40,19 +40,26 @@ class LoadedModel:
     Attributes:
       path: the version's folder.
       meta_graph: the MetaGraphDef as it was saved.
-      on_run: called after each `predict` with the signature's name, the rows of its
-        first input (1 for a scalar) and the seconds it took.
+      on_run: called after each run with the name of the signature whose outputs it
+        fetched ("" if there is none), the rows of its first input (1 for a scalar)
+        and the seconds it took.
     """
 
     on_run: Callable[[str, int, float], None] | None = None
 
     def __init__(
-        self, path: Path, session: tf.compat.v1.Session, meta_graph: meta_graph_pb2.MetaGraphDef
+        self,
+        path: Path,
+        session: tf.compat.v1.Session,
+        meta_graph: meta_graph_pb2.MetaGraphDef,
+        runs: Places | None = None,
     ):
         self.path = path
         self.meta_graph = meta_graph
         self._session = session
+        self._runs = runs
         self._handles: dict[str, Any] = {}
+        self._names: dict[frozenset[str], str] = {}
         # Runs below bypass Session.run, which would pass new nodes to the runtime.
         session._extend_graph()
 
@@ -98,13 +105,7 @@ class LoadedModel:
         feeds = _feeds(signature, inputs)
         aliases = _output_aliases(signature, output_filter)
         fetches = [signature.outputs[alias].name for alias in aliases]
-        began = time.perf_counter()
-        outputs = self.run(feeds, fetches, timeout)
-        if self.on_run:
-            first = next(iter(feeds.values()), None)
-            rows = len(first) if first is not None and first.ndim else 1
-            self.on_run(signature_name, rows, time.perf_counter() - began)
-        return dict(zip(aliases, outputs, strict=True))
+        return dict(zip(aliases, self.run(feeds, fetches, timeout), strict=True))
 
     def run(
         self,
@@ -122,6 +123,19 @@ class LoadedModel:
         Raises:
           ServingError: with the runtime's own code and message.
         """
+        with limits.run_in(self._runs, timeout) as left:
+            began = time.perf_counter()
+            values = self._run(feeds, fetches, left)
+            seconds = time.perf_counter() - began
+        if self.on_run:
+            first = next(iter(feeds.values()), None)
+            rows = len(first) if first is not None and first.ndim else 1
+            self.on_run(self._signature_of(fetches), rows, seconds)
+        return values
+
+    def _run(
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout: float | None
+    ) -> list[np.ndarray]:
         if timeout is not None and timeout <= 0:
             raise errors.deadline_exceeded("Deadline exceeded before the run could start")
         options = _run_options(timeout)
@@ -135,6 +149,13 @@ class LoadedModel:
         finally:
             if options is not None:
                 pywrap_tf_session.TF_DeleteBuffer(options)
+
+    def _signature_of(self, fetches: Sequence[str]) -> str:
+        """The first signature with these outputs."""
+        if not self._names:
+            for name, signature in sorted(self.signatures.items(), reverse=True):
+                self._names[frozenset(info.name for info in signature.outputs.values())] = name
+        return self._names.get(frozenset(fetches), "")
 
     def close(self) -> None:
         """Frees the model. Runs that are still going on are cancelled."""
@@ -157,38 +178,56 @@ class LoadedModel:
         return handle
 
 
-def load(path: Path, *, intra_op_threads: int = 1, inter_op_threads: int = 0) -> LoadedModel:
-    """Loads the SavedModel in `path` (tag `serve`) and runs its initializers.
+def load(
+    path: Path,
+    *,
+    intra_op_threads: int = 1,
+    inter_op_threads: int = 0,
+    tags: Sequence[str] = ("serve",),
+    session_config: config_pb2.ConfigProto | None = None,
+    gpu_memory_fraction: float = 0.0,
+    runs: Places | None = None,
+) -> LoadedModel:
+    """Loads the SavedModel in `path` and runs its initializers.
 
     Args:
       path: folder with `saved_model.pb` (or `.pbtxt`) and `variables/`.
       intra_op_threads: threads inside one operation; 0 lets TensorFlow choose.
         The first Session of a process decides it for all later ones.
       inter_op_threads: operations at the same time; 0 lets TensorFlow choose.
+      tags: which of the SavedModel's graphs to load.
+      session_config: whatever else TensorFlow can be told about a Session.
+      gpu_memory_fraction: share of a GPU's memory to take at once; 0 takes what
+        is needed, when it is needed.
+      runs: places for the model's runs; None for no limit.
 
     Raises:
       ServingError: NOT_FOUND when there is no SavedModel or no such tag in it,
         DATA_LOSS when it cannot be read, or whatever restoring it raised.
     """
-    config = config_pb2.ConfigProto(
-        intra_op_parallelism_threads=intra_op_threads,
-        inter_op_parallelism_threads=inter_op_threads,
-    )
-    # A server shares its GPU with whatever trains the next version.
-    config.gpu_options.allow_growth = True
+    config = config_pb2.ConfigProto()
+    if session_config is not None:
+        config.CopyFrom(session_config)
+    config.intra_op_parallelism_threads = intra_op_threads
+    config.inter_op_parallelism_threads = inter_op_threads
+    if gpu_memory_fraction:
+        config.gpu_options.per_process_gpu_memory_fraction = gpu_memory_fraction
+    else:
+        # A server shares its GPU with whatever trains the next version.
+        config.gpu_options.allow_growth = True
     _check_readable(path)
     session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
     try:
         with session.graph.as_default():
-            meta_graph = tf.compat.v1.saved_model.load(session, list(_TAGS), str(path))
-        return LoadedModel(path, session, meta_graph)
+            meta_graph = tf.compat.v1.saved_model.load(session, list(tags), str(path))
+        return LoadedModel(path, session, meta_graph, runs)
     except BaseException as error:
         session.close()
         if isinstance(error, tf.errors.OpError):
             raise _as_serving_error(error) from error
         if isinstance(error, RuntimeError) and "tags" in str(error):
             raise errors.not_found(
-                "Could not find meta graph def matching supplied tags: { serve }. "
+                f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. "
                 f"To inspect available tag-sets in the SavedModel, please use the "
                 f"SavedModel CLI: `saved_model_cli` ({path})"
             ) from error

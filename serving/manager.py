@@ -1,12 +1,12 @@
 """The versions of one model: found in a folder, loaded, swapped and unloaded.
 
 A version is a child folder of the base path whose name is a number. The manager
-looks at the folder again and again and keeps loaded what its policy wants (the
-highest version, so far). How it gets there is TensorFlow Serving's availability
-preserving policy: a new version is loaded in a thread of its own while the old
-one answers; only when the new one is available is the old one unloaded, and that
-waits for the calls that still use it. So a push, a rollback (the highest folder
-vanishes) and a damaged version go unnoticed by callers.
+looks at the folder again and again and keeps loaded what its policy wants (see
+`policies`). How it gets there is TensorFlow Serving's availability preserving
+policy: a new version is loaded in a thread of its own while the old one answers;
+only when the new one is available is the old one unloaded, and that waits for the
+calls that still use it. So a push, a rollback (the highest folder vanishes), a
+damaged version and another policy go unnoticed by callers.
 
 A version lives through START, LOADING, AVAILABLE, UNLOADING and END; END with an
 error means that it did not load. The manager remembers all versions it ever saw,
@@ -22,19 +22,19 @@ import dataclasses
 import enum
 import functools
 import logging
-import re
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from serving import errors, logs
 from serving.errors import ServingError
+from serving.limits import Places
+from serving.policies import Policy, find_versions, latest
 
 _log = logging.getLogger(__name__)
-_INT64 = range(-(2**63), 2**63)
-_VERSION_NAME = re.compile(r"-?[0-9]+", re.ASCII)
 
 
 class State(enum.IntEnum):
@@ -56,41 +56,13 @@ class VersionStatus:
     error: ServingError | None = None
 
 
-Policy = Callable[[Iterable[int]], set[int]]
-
-
-def latest(count: int) -> Policy:
-    """The policy that wants the `count` highest versions there are."""
-
-    def choose(versions: Iterable[int]) -> set[int]:
-        return set(sorted(versions)[-count:])
-
-    return choose
-
-
-def find_versions(base_path: Path) -> dict[int, Path]:
-    """The version folders in `base_path`, by number.
-
-    Folders with other names, dotted ones among them, are skipped: pushers copy
-    under such a name and rename when all is there. Of two folders with the same
-    number (`7` and `007`) the last one in the order of names counts.
-
-    Raises:
-      OSError: the base path is not there or cannot be listed.
-    """
-    found = {}
-    for child in sorted(base_path.iterdir()):
-        if _VERSION_NAME.fullmatch(child.name) and int(child.name) in _INT64 and child.is_dir():
-            found[int(child.name)] = child
-    return found
-
-
 class _Version:
     """A version's entry; everything in it is guarded by the manager's lock."""
 
-    def __init__(self, number: int, path: Path):
+    def __init__(self, number: int, path: Path, orders: int):
         self.number = number
         self.path = path
+        self.orders = orders
         self.state = State.START
         self.wanted = True
         self.model: Any = None
@@ -110,6 +82,8 @@ class ModelManager:
       poll_seconds: pause between two looks at the folder; 0 looks once.
       max_num_load_retries: tries after a failed load.
       load_retry_seconds: pause between them.
+      loads: places for loads; models may share them. None for no limit.
+      unloads: places for unloads, likewise.
     """
 
     def __init__(
@@ -122,6 +96,8 @@ class ModelManager:
         poll_seconds: float = 1.0,
         max_num_load_retries: int = 5,
         load_retry_seconds: float = 60.0,
+        loads: Places | None = None,
+        unloads: Places | None = None,
     ):
         self.name = name
         self.base_path = base_path
@@ -130,16 +106,45 @@ class ModelManager:
         self._poll_seconds = poll_seconds
         self._max_retries = max_num_load_retries
         self._retry_seconds = load_retry_seconds
+        self._loads = loads or Places(sys.maxsize)
+        self._unloads = unloads or Places(sys.maxsize)
         self._changed = threading.Condition()
         self._versions: dict[int, _Version] = {}
+        # Counts the orders (`start`, `reconfigure`, `retire`): what began under an
+        # earlier one has nothing to say any more.
+        self._orders = 0
         self._stopping = False
         self._threads: set[threading.Thread] = set()
 
     def start(self) -> None:
         """Looks at the folder and, unless told to look once, goes on looking."""
+        with self._changed:
+            self._orders += 1
+            orders = self._orders
+            self._changed.notify_all()
         self.poll()
         if self._poll_seconds > 0:
-            self._spawn(self._watch, "watch")
+            self._spawn(functools.partial(self._watch, orders), "watch")
+
+    def reconfigure(self, base_path: Path, policy: Policy) -> None:
+        """Serves by another policy, or from another folder, from now on.
+
+        Versions that are loaded stay what they are, even if the new folder holds
+        one of the same number.
+        """
+        with self._changed:
+            self.base_path = base_path
+            self._policy = policy
+        self.start()
+
+    def retire(self) -> None:
+        """Unloads all versions and looks no more; `reconfigure` ends that."""
+        with self._changed:
+            self._orders += 1
+            for version in self._versions.values():
+                version.wanted = False
+            self._retire()
+            self._changed.notify_all()
 
     def poll(self) -> None:
         """Looks at the folder once, and starts the loads that are due.
@@ -147,14 +152,16 @@ class ModelManager:
         A base path that cannot be listed changes nothing: a file server that is
         away for a minute must not take the model down.
         """
+        with self._changed:
+            orders, base_path, policy = self._orders, self.base_path, self._policy
         try:
-            found = find_versions(self.base_path)
+            found = find_versions(base_path)
         except OSError as error:
             _log.warning("model %s: %s; keeping what is loaded", self.name, error)
             return
-        wanted = self._policy(found)
+        wanted = policy(found)
         with self._changed:
-            if self._stopping:
+            if self._stopping or orders != self._orders:
                 return
             for number in sorted(wanted, reverse=True):
                 self._want(number, found[number])
@@ -183,11 +190,13 @@ class ModelManager:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while True:
-                available = self._available()
-                if available:
-                    return max(available)
+                available = self.latest_available()
+                if available is not None:
+                    return available
                 waiting = [v for v in self._versions.values() if v.state < State.AVAILABLE]
-                failed = [v for v in self._versions.values() if v.error]
+                failed = [
+                    v for v in self._versions.values() if v.error and v.orders == self._orders
+                ]
                 if failed and not waiting:
                     raise max(failed, key=lambda v: v.number).error  # type: ignore[misc]
                 left = None if deadline is None else deadline - time.monotonic()
@@ -211,7 +220,7 @@ class ModelManager:
         """
         with self._changed:
             available = self._available()
-            number = max(available, default=None) if version is None else version
+            number = self.latest_available() if version is None else version
             if number is None or number not in available:
                 raise errors.servable_not_found(self.name, version)
             entry = available[number]
@@ -232,11 +241,22 @@ class ModelManager:
                 for v in sorted(self._versions.values(), key=lambda v: -v.number)
             ]
 
+    def latest_available(self) -> int | None:
+        """The version that a request without one gets; None when there is none."""
+        with self._changed:
+            return max(self._available(), default=None)
+
     @property
     def calls(self) -> int:
         """Calls that hold a version now."""
         with self._changed:
             return sum(version.calls for version in self._versions.values())
+
+    def ask_to_stop(self) -> None:
+        """Ends waiting, watching and retries; `stop` does it all."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
 
     def stop(self, timeout: float = 10.0) -> None:
         """Unloads everything. Calls that still run are cancelled.
@@ -245,9 +265,8 @@ class ModelManager:
           timeout: seconds to wait for loads that have begun, which TensorFlow
             cannot break off.
         """
+        self.ask_to_stop()
         with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
             threads = set(self._threads)
         deadline = time.monotonic() + timeout
         for thread in threads:
@@ -263,30 +282,36 @@ class ModelManager:
     def _want(self, number: int, path: Path) -> None:
         """Starts to load a version, unless it is loaded, on its way or hopeless."""
         known = self._versions.get(number)
+        if known and known.state != State.END:
+            known.orders = self._orders
+            return
         # A failed version is tried anew only after its folder was gone, or
         # another one was wanted instead.
-        if known and (known.state != State.END or (known.error and known.wanted)):
+        if known and known.error and known.wanted:
             return
-        version = _Version(number, path)
+        version = _Version(number, path, self._orders)
         self._versions[number] = version
         self._spawn(functools.partial(self._bring_up, version), f"load-{number}")
 
     def _retire(self) -> None:
-        """Unloads what nobody wants, if that leaves a wanted version available."""
+        """Unloads what nobody wants, but keeps one until a wanted one is available."""
         wanted = [v for v in self._versions.values() if v.wanted]
+        going = sorted(
+            (v for v in self._available().values() if not v.wanted), key=lambda v: v.number
+        )
         if wanted and not any(v.state == State.AVAILABLE for v in wanted):
-            return
-        for version in self._available().values():
-            if not version.wanted:
-                version.state = State.UNLOADING
-                self._spawn(
-                    functools.partial(self._bring_down, version), f"unload-{version.number}"
-                )
+            del going[-1:]
+        for version in going:
+            version.state = State.UNLOADING
+            self._spawn(functools.partial(self._bring_down, version), f"unload-{version.number}")
 
-    def _watch(self) -> None:
+    def _watch(self, orders: int) -> None:
+        def over() -> bool:
+            return self._stopping or self._orders != orders
+
         while True:
             with self._changed:
-                if self._changed.wait_for(lambda: self._stopping, self._poll_seconds):
+                if self._changed.wait_for(over, self._poll_seconds):
                     return
             try:
                 self.poll()
@@ -296,33 +321,37 @@ class ModelManager:
 
     def _bring_up(self, version: _Version) -> None:
         """Loads a version, with retries; runs in a thread of its own."""
-        self._enter(version, State.LOADING)
         began = time.monotonic()
+        failure = None
         for attempt in range(1, self._max_retries + 2):
-            try:
-                model = self._load(version.path)
-            except Exception as error:
-                retry = attempt <= self._max_retries
-                self._report(version, error, attempt, retry)
-                if not retry or self._gave_up(version):
-                    self._enter(version, State.END, error=_as_serving_error(error))
-                    return
-            else:
-                self._put_in_service(version, model)
-                seconds = time.monotonic() - began
-                _log.info(
-                    "model %s: version %d loaded in %.1f s",
-                    self.name,
-                    version.number,
-                    seconds,
-                    extra=logs.fields(
-                        event="loaded",
-                        model=self.name,
-                        version=version.number,
-                        ms=round(seconds * 1000),
-                    ),
-                )
-                return
+            if attempt > 1 and self._gave_up(version):
+                break
+            # Left during the pause: one bad model must not hold up the others.
+            with self._loads.one(lambda: self._awaited(version)) as taken:
+                if not taken:
+                    break
+                self._enter(version, State.LOADING)
+                try:
+                    model = self._load(version.path)
+                except Exception as error:
+                    failure = _as_serving_error(error)
+                    self._report(version, error, attempt)
+                    continue
+            self._put_in_service(version, model)
+            seconds = time.monotonic() - began
+            _log.info(
+                "model %s: version %d loaded in %.1f s",
+                self.name,
+                version.number,
+                seconds,
+                extra=self._fields("loaded", version, ms=round(seconds * 1000)),
+            )
+            return
+        self._enter(version, State.END, failure)
+
+    def _awaited(self, version: _Version) -> bool:
+        with self._changed:
+            return version.wanted and not self._stopping
 
     def _put_in_service(self, version: _Version, model: Any) -> None:
         with self._changed:
@@ -334,7 +363,8 @@ class ModelManager:
                 return
         self._close(version)
 
-    def _report(self, version: _Version, error: Exception, attempt: int, retry: bool) -> None:
+    def _report(self, version: _Version, error: Exception, attempt: int) -> None:
+        retry = attempt <= self._max_retries
         _log.warning(
             "model %s: version %d did not load (try %d of %d): %s%s",
             self.name,
@@ -344,15 +374,13 @@ class ModelManager:
             errors.one_line(error),
             f"; next try in {self._retry_seconds:g} s" if retry else "",
             exc_info=_log.isEnabledFor(logging.DEBUG),
-            extra=logs.fields(
-                event="load_failed",
-                model=self.name,
-                version=version.number,
-                attempt=attempt,
-                retry=retry,
-                error=errors.one_line(error),
+            extra=self._fields(
+                "load_failed", version, attempt=attempt, retry=retry, error=errors.one_line(error)
             ),
         )
+
+    def _fields(self, event: str, version: _Version, **more: Any) -> dict[str, Any]:
+        return logs.fields(event=event, model=self.name, version=version.number, **more)
 
     def _gave_up(self, version: _Version) -> bool:
         """Waits before the next try; True when there is to be none."""
@@ -367,13 +395,16 @@ class ModelManager:
             self._changed.wait_for(lambda: self._stopping or not version.calls)
             if self._stopping:
                 return  # `stop` closes it
-        self._close(version)
+        with self._unloads.one():
+            self._close(version)
         _log.info(
             "model %s: version %d is unloaded",
             self.name,
             version.number,
-            extra=logs.fields(event="unloaded", model=self.name, version=version.number),
+            extra=self._fields("unloaded", version),
         )
+        if self._awaited(version):  # again, meanwhile
+            self.poll()
 
     def _close(self, version: _Version) -> None:
         try:

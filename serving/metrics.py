@@ -69,7 +69,7 @@ class Metrics:
             registry=self._registry,
         )
         self._queue = self._gauge(
-            ":segue:serving:queue_length", "Requests that wait for a batch.", ("model_name",)
+            ":segue:serving:queue_length", "Requests of all models that wait for a batch.", ()
         )
         self._in_flight = self._gauge(
             ":segue:serving:calls_in_flight", "Calls that are being answered.", ("entrypoint",)
@@ -118,13 +118,13 @@ class Metrics:
         """That many musical events were generated and answered."""
         self._events.labels(model).inc(count)
 
-    def set_queue(self, model: str, length: int) -> None:
+    def set_queue(self, length: int) -> None:
         """That many requests wait for a batch now."""
-        self._queue.labels(model).set(length)
+        self._queue.set(length)
 
-    def watch_queue(self, model: str, length: Callable[[], int]) -> None:
+    def watch_queue(self, length: Callable[[], int]) -> None:
         """As `set_queue`, but asked for when somebody looks."""
-        self._queue.labels(model).set_function(length)
+        self._queue.set_function(length)
 
     def page(self) -> bytes:
         """All of it in Prometheus' text format 0.0.4 (`CONTENT_TYPE`)."""

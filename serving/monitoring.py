@@ -14,14 +14,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, text_format
+from google.protobuf import descriptor_pb2, descriptor_pool
 
 from music.errors import SegueError
-from serving import protobufs
+from serving import protobufs, textproto
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
 _PACKAGE = "tensorflow.serving"
-_MAX_BYTES = 2**20
 
 
 def prometheus_path(file: str | os.PathLike[str]) -> str | None:
@@ -33,27 +32,15 @@ def prometheus_path(file: str | os.PathLike[str]) -> str | None:
     Raises:
       SegueError: the file cannot be read, or is no MonitoringConfig.
     """
-    flag = f"--monitoring_config_file={file}"
-    try:
-        with Path(file).open("rb") as opened:
-            text = opened.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise SegueError(f"{flag} cannot be read: {error.strerror}") from error
-    if len(text) > _MAX_BYTES:
-        raise SegueError(f"{flag} is larger than {_MAX_BYTES} bytes; it is no MonitoringConfig")
-    config = _new_config()
-    try:
-        text_format.Parse(text.decode(), config)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise SegueError(
-            f"{flag} is no MonitoringConfig: {' '.join(str(error).split())};"
-            " write `prometheus_config { enable: true }`"
-        ) from error
+    config = textproto.read(Path(file), _new_config(), "monitoring_config_file")
     if not config.prometheus_config.enable:
         return None
     path = config.prometheus_config.path or DEFAULT_PATH
     if not path.startswith("/"):
-        raise SegueError(f"{flag}: prometheus_config.path is {path!r}; it must begin with /")
+        raise SegueError(
+            f"--monitoring_config_file={file}: prometheus_config.path is {path!r};"
+            " it must begin with /"
+        )
     return path
 
 

@@ -1,20 +1,17 @@
 """The life of a model server: check, load, open the port, serve, drain, stop.
 
-The order is TensorFlow Serving's: the port opens only when the model has a
+The order is TensorFlow Serving's: the port opens only when each model has a
 version, so that whoever can connect can predict. What can be found wrong sooner
-(a taken port, a folder without versions) is checked before TensorFlow is even
-imported, which takes seconds.
+(a taken port, a folder without versions, a bad certificate) is checked before
+TensorFlow is even imported, which takes seconds.
 """
 
 from __future__ import annotations
 
-import errno
-import functools
 import logging
-import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from pathlib import Path
 from types import TracebackType
@@ -23,26 +20,27 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from music.errors import SegueError
-from serving import batching_parameters
-from serving.config import ServerConfig
+from serving import batching_parameters, listen, model_config, tls
+from serving.config import ServerConfig, four_a_core
+from serving.config_poll import ConfigPoller
 from serving.errors import ServingError, one_line
-from serving.manager import ModelManager, find_versions
+from serving.limits import Places
+from serving.manager import ModelManager
 from serving.metrics import Metrics
-from serving.models import Models
+from serving.model_config import ModelConfig
+from serving.models import Models, ModelsUnavailable
 from serving.monitoring import prometheus_path
+from serving.policies import find_versions
 
 if TYPE_CHECKING:
     from serving.batching import Batching
+    from serving.http_server import HttpServer
 
-# Callers wait in a thread each; more of them than this would rather wait in
-# gRPC's own queue.
-_MAX_BATCHING_THREADS = 256
 _log = logging.getLogger(__name__)
-_HOST_HINT = "give one with --host (127.0.0.1: this machine only, 0.0.0.0: all networks)"
 
 
 class ModelServer:
-    """A gRPC server for one model; a context manager that starts and stops it.
+    """A gRPC and REST server for models; a context manager that starts and stops it.
 
     Args:
       config: what to serve, and where.
@@ -53,13 +51,16 @@ class ModelServer:
         self._stop_asked = threading.Event()
         self._stopped = threading.Event()
         self._stop_lock = threading.Lock()
-        self._manager: ModelManager | None = None
+        self._models: Models | None = None
         self._batching: Batching | None = None
+        self._poller: ConfigPoller | None = None
         self._server: grpc.Server | None = None
+        self._pool: futures.ThreadPoolExecutor | None = None
         self._health: Any = None
-        self._rest: Any = None
-        self._port = 0
+        self._credentials: grpc.ServerCredentials | None = None
+        self._rest: HttpServer | None = None
         self._metrics_path: str | None = None
+        self._port = 0
         self.metrics = Metrics()
 
     @property
@@ -78,94 +79,102 @@ class ModelServer:
         return self.config.address(self.config.rest_api_port) if self._rest else ""
 
     @property
-    def manager(self) -> ModelManager:
-        """The model's versions.
+    def models(self) -> Models:
+        """All models by name.
 
         Raises:
           RuntimeError: the server was not started.
         """
-        if self._manager is None:
+        if self._models is None:
             raise RuntimeError("the server was not started")
-        return self._manager
+        return self._models
 
-    def start(self) -> int | None:
-        """Loads the model and opens the port; blocks until both are done.
-
-        Returns:
-          The version that is served; None when a stop was asked for meanwhile.
+    @property
+    def manager(self) -> ModelManager:
+        """The versions of the model, of the first one when there are several.
 
         Raises:
-          SegueError: the port is taken, there is no model, or it does not load.
+          RuntimeError: the server was not started.
+          IndexError: it serves no model at all.
+        """
+        return self.models.manager(self.models.names[0])
+
+    def start(self) -> int | None:
+        """Loads the models and opens the port; blocks until both are done.
+
+        Returns:
+          The version that is served, of the first model when there are several
+          (0 when there is none); None when a stop was asked for meanwhile.
+
+        Raises:
+          SegueError: the port is taken, something in the configuration cannot be
+            used, there is no model, or one does not load.
         """
         config = self.config
-        if config.monitoring_config_file is not None:
-            self._metrics_path = prometheus_path(config.monitoring_config_file)
         parameters = None
         if config.enable_batching:
             parameters = batching_parameters.read(config.batching_parameters_file)
+        if config.ssl_config_file:
+            self._credentials = tls.server_credentials(Path(config.ssl_config_file))
+        if config.monitoring_config_file:
+            self._metrics_path = prometheus_path(config.monitoring_config_file)
         for flag in ("port", "rest_api_port"):
             if getattr(config, flag):
                 _check_port(config, flag)
-        if not self._wait_for_versions():
+        if config.grpc_socket_path:
+            listen.free_socket_path(config.grpc_socket_path)
+        configs = self._configured()
+        if not self._wait_for_versions(configs):
             return None
         # TensorFlow comes with these imports.
         from serving.batching import Batching
-        from serving.loader import load
-        from serving.warmup import warm_up
+        from serving.loading import manager_maker
 
         if parameters is not None:
-            self._batching = Batching(
-                parameters,
-                config.batching_length_input,
-                on_run=lambda signature, rows, _: self.metrics.observe_run(
-                    config.model_name, signature, rows
-                ),
-            )
-            batching = self._batching
-            self.metrics.watch_queue(config.model_name, lambda: batching.queued)
-
-        def load_version(path: Path) -> Any:
-            model = load(
-                path,
-                intra_op_threads=config.tensorflow_intra_op_parallelism,
-                inter_op_threads=config.tensorflow_inter_op_parallelism,
-            )
-            if self._batching is not None:
-                model = self._batching.wrap(model)
-            if config.enable_model_warmup:
-                try:
-                    warm_up(model)
-                except BaseException:
-                    model.close()
-                    raise
-            if self._batching is None:
-                # From here on: runs of the warm-up are nobody's.
-                model.on_run = functools.partial(self.metrics.observe_run, config.model_name)
-            return model
-
-        self._manager = ModelManager(
-            config.model_name,
-            config.base_path,
-            load_version,
-            poll_seconds=config.file_system_poll_wait_seconds,
-            max_num_load_retries=config.max_num_load_retries,
-            load_retry_seconds=config.load_retry_interval_micros / 1e6,
-        )
+            self._batching = batching = Batching(parameters, config.batching_length_input)
+            self.metrics.watch_queue(lambda: batching.queued)
+        # So many loads at the start, when nobody is served yet; see below.
+        loads = Places(four_a_core())
         try:
-            self._manager.start()
-            version = self._manager.wait_available(give_up=self._stop_asked.is_set)
-            if version is not None:
-                self._open(Models([self._manager]))
-            return version
+            self._models = models = Models(
+                make=manager_maker(config, loads, self._batching, self.metrics),
+                allow_unavailable_labels=config.allow_version_labels_for_unavailable_models,
+            )
+            if not models.reload(configs, give_up=self._stop_asked.is_set):
+                return None
+            loads.resize(max(1, config.num_load_threads))
+            self._open(models)
+            if config.model_config_file and config.model_config_file_poll_wait_seconds:
+                self._poller = ConfigPoller(
+                    Path(config.model_config_file),
+                    models,
+                    config.model_config_file_poll_wait_seconds,
+                )
+                self._poller.start()
+            return next(iter(models.available().values()), 0)
+        except ModelsUnavailable as error:
+            self.stop()
+            name, _, cause = error.failures[0]
+            path = next(c.base_path for c in configs if c.name == name)
+            raise SegueError(
+                f"model {name} in {path} does not load: "
+                f"{cause.code.name}: {' '.join(cause.message.split())}"
+            ) from error
         except ServingError as error:
             self.stop()
-            raise SegueError(
-                f"model {config.model_name} in {config.base_path} does not load: "
-                f"{error.code.name}: {' '.join(error.message.split())}"
-            ) from error
+            raise _config_error(config, error) from error
         except BaseException:
             self.stop()
             raise
+
+    def _configured(self) -> Sequence[ModelConfig]:
+        config = self.config
+        if config.model_config_file is None:
+            return [ModelConfig(config.model_name, config.base_path)]
+        try:
+            return model_config.read(Path(config.model_config_file)) or ()
+        except ServingError as error:
+            raise _config_error(config, error) from error
 
     def ask_to_stop(self) -> None:
         """Ends `wait`, and `start` as soon as it can; safe in a signal handler."""
@@ -176,7 +185,7 @@ class ModelServer:
         return self._stop_asked.wait(timeout)
 
     def stop(self, grace: float | None = None) -> None:
-        """Refuses new calls, lets running ones finish, unloads the model.
+        """Refuses new calls, lets running ones finish, unloads the models.
 
         Args:
           grace: seconds that running calls may take; the rest is cancelled. None
@@ -190,13 +199,19 @@ class ModelServer:
             if self._health is not None:
                 # Load balancers that watch see it before connections are refused.
                 self._health.enter_graceful_shutdown()
+            if self._poller is not None:
+                self._poller.stop(0)
             drained = self._server.stop(grace) if self._server is not None else None
             if self._rest is not None:
                 self._rest.stop(grace)
             if drained is not None:
                 drained.wait()
-            if self._manager is not None:
-                self._manager.stop(grace)
+            if self._pool is not None:
+                self._pool.shutdown(wait=False)
+            if self._poller is not None:
+                self._poller.stop(grace)
+            if self._models is not None:
+                self._models.stop(grace)
             if self._batching is not None:
                 self._batching.close()
             self._stopped.set()
@@ -213,19 +228,18 @@ class ModelServer:
     ) -> None:
         self.stop()
 
-    def _wait_for_versions(self) -> bool:
-        """Waits for a first version folder, as long as configured."""
+    def _wait_for_versions(self, models: Sequence[ModelConfig]) -> bool:
+        """Waits for a first version folder of each model, as long as configured."""
         config = self.config
         deadline = time.monotonic() + config.wait_for_model_seconds
-        while True:
-            missing = _missing(config.base_path)
-            if missing is None:
-                return True
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise SegueError(missing)
-            if self._stop_asked.wait(min(left, config.file_system_poll_wait_seconds or 1.0)):
-                return False
+        for model in models:
+            while (missing := _missing(model)) is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise SegueError(missing)
+                if self._stop_asked.wait(min(left, config.file_system_poll_wait_seconds or 1.0)):
+                    return False
+        return True
 
     def _open(self, models: Models) -> None:
         from grpc_reflection.v1alpha import reflection
@@ -235,15 +249,22 @@ class ModelServer:
 
         config = self.config
         self.metrics.watch(models.all_statuses)
+        options: dict[str, int | str] = {
+            # Two servers on one port would each get a part of the calls.
+            "grpc.so_reuseport": 0,
+            "grpc.max_receive_message_length": config.max_message_bytes,
+            "grpc.max_send_message_length": config.max_message_bytes,
+        }
+        options.update(listen.channel_options(config.grpc_channel_arguments))
+        # Threads are made as calls come in; most of them wait, not compute.
+        self._pool = futures.ThreadPoolExecutor(
+            config.grpc_max_threads, thread_name_prefix="serving"
+        )
         server = grpc.server(
-            futures.ThreadPoolExecutor(self._threads(), thread_name_prefix="serving"),
+            self._pool,
             interceptors=[watching.Watch(self.metrics, services.SERVICE_NAMES)],
-            options=[
-                # Two servers on one port would each get a part of the calls.
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", config.max_message_bytes),
-                ("grpc.max_send_message_length", config.max_message_bytes),
-            ],
+            options=list(options.items()),
+            maximum_concurrent_rpcs=config.max_concurrent_calls or None,
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             services.PredictionService(models), server
@@ -255,7 +276,9 @@ class ModelServer:
         if config.enable_grpc_healthcheck_service:
             names.append(self._add_health(server))
         reflection.enable_server_reflection(names, server)
-        self._port = _bind(server, config)
+        self._port = _bind(server, config, self._credentials)
+        if config.grpc_socket_path:
+            listen.add_socket(server, config.grpc_socket_path, self._credentials)
         rest = self._new_rest(models) if config.rest_api_port else None
         server.start()
         self._server = server
@@ -264,7 +287,7 @@ class ModelServer:
             self._rest = rest
         _log.info("listening on %s", " and ".join(filter(None, (self.address, self.rest_address))))
 
-    def _new_rest(self, models: Models) -> Any:
+    def _new_rest(self, models: Models) -> HttpServer:
         from serving.http_server import HttpServer
         from serving.rest import RestApp, RestConfig
 
@@ -280,20 +303,8 @@ class ModelServer:
                 metrics_path=self._metrics_path,
             ),
         )
-        listener = _listen(config, "rest_api_port")
-        threads = self._enough_threads(config.rest_api_num_threads, config.rest_threads)
-        return HttpServer(app, listener, threads, config.rest_api_max_body_bytes)
-
-    def _threads(self) -> int:
-        """Calls by gRPC at the same time."""
-        return self._enough_threads(self.config.grpc_max_threads, self.config.threads)
-
-    def _enough_threads(self, asked: int | None, default: int) -> int:
-        """What was asked for; or with batching, enough to fill two batches."""
-        if self._batching is None or asked is not None:
-            return default
-        filling = 2 * self._batching.parameters.max_batch_size
-        return max(default, min(filling, _MAX_BATCHING_THREADS))
+        listener = listen.bind(config.host, config.rest_api_port, "rest_api_port")
+        return HttpServer(app, listener, config.rest_threads, config.rest_api_max_body_bytes)
 
     def _add_health(self, server: grpc.Server) -> str:
         from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -327,69 +338,49 @@ def serve_until_stopped(server: ModelServer, ready: Callable[[int], None]) -> No
         server.stop()
 
 
-def _missing(base_path: Path) -> str | None:
+def _missing(model: ModelConfig) -> str | None:
     """Why there is no version to serve, as one line; None when there is one."""
     hint = "`segue pipeline run` trains and pushes one, --model_base_path names another folder"
+    base_path = model.base_path
     try:
-        if find_versions(base_path):
-            return None
+        found = find_versions(base_path)
     except FileNotFoundError:
         return f"no model at {base_path}: the folder does not exist; {hint}"
     except NotADirectoryError:
         return f"no model at {base_path}: that is a file; {hint}"
     except OSError as error:
         return f"no model at {base_path}: {error.strerror or one_line(error)}; {hint}"
-    return f"no model at {base_path}: it holds no version (a folder named by a number); {hint}"
+    if not found:
+        return f"no model at {base_path}: it holds no version (a folder named by a number); {hint}"
+    if not model.policy(found):
+        there = ", ".join(str(number) for number in sorted(found)[-10:])
+        return (
+            f"no model at {base_path}: none of the versions that model_version_policy names is"
+            f" there, only {there}"
+        )
+    return None
+
+
+def _config_error(config: ServerConfig, error: ServingError) -> SegueError:
+    message = " ".join(error.message.split())
+    if "which is not currently available" in message:
+        message += "; labels at the first start need --allow_version_labels_for_unavailable_models"
+    return SegueError(f"--model_config_file={config.model_config_file}: {message}")
 
 
 def _check_port(config: ServerConfig, flag: str) -> None:
     """Fails early if a port cannot be had; opening it has the last word."""
-    _listen(config, flag).close()
+    listen.bind(config.host, getattr(config, flag), flag).close()
 
 
-def _listen(config: ServerConfig, flag: str) -> socket.socket:
-    """A socket that is bound to the host and the port of a flag."""
-    port = getattr(config, flag)
+def _bind(
+    server: grpc.Server, config: ServerConfig, credentials: grpc.ServerCredentials | None
+) -> int:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            config.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise SegueError(
-            f"{config.host} is no address of this machine ({error.strerror}); {_HOST_HINT}"
-        ) from error
-    bound = socket.socket(family, kind, protocol)
-    try:
-        # As gRPC does: a port whose last connections are still closing is free,
-        # one that somebody listens on is not.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError as error:
-        bound.close()
-        raise _port_error(config, flag, error) from error
-    return bound
-
-
-def _bind(server: grpc.Server, config: ServerConfig) -> int:
-    try:
-        port = server.add_insecure_port(config.address(config.port))
+        port = listen.add_port(server, config.address(config.port), credentials)
     except RuntimeError as error:
-        raise _port_error(config, "port", None) from error
+        raise listen.port_error(config.host, config.port, "port") from error
     if not port:
         # Older releases of grpcio answer 0 instead of raising.
-        raise _port_error(config, "port", None)
+        raise listen.port_error(config.host, config.port, "port")
     return port
-
-
-def _port_error(config: ServerConfig, flag: str, error: OSError | None) -> SegueError:
-    where = f"port {getattr(config, flag)} on {config.host}"
-    if error is None or error.errno == errno.EADDRINUSE:
-        return SegueError(
-            f"{where} is already in use; stop its owner, or choose another with --{flag}"
-            f" ({'0 takes any free one' if flag == 'port' else '0 for none'})"
-        )
-    if error.errno == errno.EACCES:
-        return SegueError(f"{where} needs privileges; choose one above 1023 with --{flag}")
-    if error.errno == errno.EADDRNOTAVAIL:
-        return SegueError(f"{config.host} is no address of this machine; {_HOST_HINT}")
-    return SegueError(f"{where} cannot be opened: {error.strerror}; choose another with --{flag}")

@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import calls, errors, inference
+from serving import calls, errors, inference, model_config
 from serving.errors import ServingError
 from serving.models import Models
 
@@ -120,9 +120,19 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
-        raise errors.unimplemented(
-            "This server serves the model it was started with; it cannot be reconfigured"
-        )
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise errors.invalid_argument(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest."
+                " Only ModelConfigList is currently supported"
+            )
+        configs = model_config.parse(request.config.model_config_list, self._models.names)
+        _log.info("reloading: %s", ", ".join(f"{c.name} from {c.base_path}" for c in configs))
+        if not self._models.reload(configs, give_up=lambda: not context.is_active()):
+            raise errors.cancelled("The new models were not available while the caller waited")
+        response = model_management_pb2.ReloadConfigResponse()
+        # Set even though there is no error: code 0, OK.
+        response.status.SetInParent()
+        return response
 
 
 def infer(models: Models, run: Callable[..., Any], request: Any, timeout: float | None) -> Any:

@@ -25,8 +25,12 @@ MAX_RECORDS = 1000
 _log = logging.getLogger(__name__)
 
 
-def warm_up(model: LoadedModel) -> int:
+def warm_up(model: LoadedModel, iterations: int = 1) -> int:
     """Replays the model's own recorded requests.
+
+    Args:
+      model: the model, loaded and not yet available.
+      iterations: how often each request is run.
 
     Returns:
       How many there were; 0 without a file.
@@ -47,7 +51,8 @@ def warm_up(model: LoadedModel) -> int:
                 raise errors.invalid_argument(
                     f"Failed to parse warmup record: {record[:80]!r} from {path}"
                 ) from error
-            inference.replay(model, log)
+            for _ in range(iterations):
+                inference.replay(model, log)
             count += 1
             if count > MAX_RECORDS:
                 raise errors.invalid_argument(

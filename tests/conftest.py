@@ -69,6 +69,169 @@ def one_line():
 
 
 @pytest.fixture(scope="session")
+def textproto():
+    """textproto("BatchingParameters", text): TensorFlow Serving's message, parsed strictly.
+
+    Its Python package brings the messages of the APIs but leaves those of these
+    configuration files out, so their published fields are described here.
+    """
+    from google.protobuf import descriptor_pb2, descriptor_pool, text_format, wrappers_pb2
+    from tensorflow_serving.config import model_server_config_pb2
+
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    file = descriptor_pb2.FileDescriptorProto(
+        name="deployment.proto",
+        package="tensorflow.serving",
+        syntax="proto3",
+        dependency=[wrappers_pb2.DESCRIPTOR.name],
+    )
+
+    def message(name, **fields):
+        described = file.message_type.add(name=name)
+        for field, (number, kind) in fields.items():
+            repeated = kind.startswith("repeated ")
+            added = described.field.add(name=field, number=number, label=3 if repeated else 1)
+            kind = kind.removeprefix("repeated ")
+            plain = {"bool": 8, "string": 9, "int64": 3}
+            added.type = plain.get(kind, 11)
+            if kind not in plain:
+                added.type_name = f".{kind}"
+
+    wrapped = "google.protobuf.{}Value".format
+    message(
+        "BatchingParameters",
+        max_batch_size=(1, wrapped("Int64")),
+        batch_timeout_micros=(2, wrapped("Int64")),
+        max_enqueued_batches=(3, wrapped("Int64")),
+        num_batch_threads=(4, wrapped("Int64")),
+        thread_pool_name=(5, wrapped("String")),
+        allowed_batch_sizes=(6, "repeated int64"),
+        pad_variable_length_inputs=(7, "bool"),
+        max_execution_batch_size=(8, wrapped("Int64")),
+        enable_large_batch_splitting=(9, wrapped("Bool")),
+    )
+    message("PrometheusConfig", enable=(1, "bool"), path=(2, "string"))
+    message("MonitoringConfig", prometheus_config=(1, "tensorflow.serving.PrometheusConfig"))
+    pool.AddSerializedFile(file.SerializeToString())
+
+    def parse(name: str, text: str) -> Any:
+        if name == "ModelServerConfig":
+            empty = model_server_config_pb2.ModelServerConfig()
+        else:
+            empty = _message_class(pool, f"tensorflow.serving.{name}")()
+        return text_format.Parse(text, empty)
+
+    return parse
+
+
+class Reflected:
+    """A client that knows an address and gRPC, and asks the server for all else.
+
+    As grpcurl does it: the services by reflection, then the file of each, and the
+    files that those import; from them a descriptor pool, and from that the messages.
+    No module of TensorFlow Serving's is used, nor any of ours.
+    """
+
+    def __init__(self, address: str):
+        import grpc
+        from google.protobuf import descriptor_pool
+        from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+        self._messages = reflection_pb2
+        self.channel = grpc.insecure_channel(address)
+        self._stub = reflection_pb2_grpc.ServerReflectionStub(self.channel)
+        self.pool = descriptor_pool.DescriptorPool()
+        self._fetched: set[str] = set()
+
+    def services(self) -> set[str]:
+        answer = self._ask(list_services="")
+        return {service.name for service in answer.list_services_response.service}
+
+    def methods(self, service: str) -> set[str]:
+        return {method.name for method in self._service(service).methods}
+
+    def message(self, name: str, **fields: Any) -> Any:
+        """A message of a type that a fetched file holds."""
+        return _message_class(self.pool, name)(**fields)
+
+    def call(self, service: str, method: str, timeout: float = 60, **fields: Any) -> Any:
+        """Calls a method with a request of these fields; the answer as a message."""
+        described = self._service(service).methods_by_name[method]
+        answer_class = _message_class(self.pool, described.output_type.full_name)
+        send = self.channel.unary_unary(
+            f"/{service}/{method}",
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=answer_class.FromString,
+        )
+        request_class = _message_class(self.pool, described.input_type.full_name)
+        return send(request_class(**fields), timeout=timeout)
+
+    def _service(self, name: str) -> Any:
+        self._add(self._ask(file_containing_symbol=name))
+        return self.pool.FindServiceByName(name)
+
+    def _ask(self, **question: str) -> Any:
+        request = self._messages.ServerReflectionRequest(**question)
+        answer = next(self._stub.ServerReflectionInfo(iter([request]), timeout=60))
+        assert not answer.HasField("error_response"), (question, answer)
+        return answer
+
+    def _add(self, answer: Any) -> None:
+        """Adds an answer's files to the pool, behind the files that they import."""
+        from google.protobuf import descriptor_pb2
+
+        # A server may send what a file imports along with it, or wait to be asked.
+        sent = [
+            descriptor_pb2.FileDescriptorProto.FromString(file)
+            for file in answer.file_descriptor_response.file_descriptor_proto
+        ]
+        along = {file.name: file for file in sent}
+
+        def add(file: Any) -> None:
+            if file.name in self._fetched:
+                return
+            self._fetched.add(file.name)
+            for imported in file.dependency:
+                if imported in along:
+                    add(along[imported])
+                else:
+                    self._add_named(imported)
+            self.pool.AddSerializedFile(file.SerializeToString())
+
+        for file in sent:
+            add(file)
+
+    def _add_named(self, name: str) -> None:
+        if name not in self._fetched:
+            self._add(self._ask(file_by_filename=name))
+
+
+@pytest.fixture
+def reflect():
+    """reflect(address): a `Reflected`, closed at the end."""
+    clients = []
+
+    def reflect(address: str) -> Reflected:
+        clients.append(Reflected(address))
+        return clients[-1]
+
+    yield reflect
+    for client in clients:
+        client.channel.close()
+
+
+def _message_class(pool: Any, name: str) -> Any:
+    """The class of a pool's message, in whichever way this protobuf makes it."""
+    from google.protobuf import message_factory
+
+    described = pool.FindMessageTypeByName(name)
+    if hasattr(message_factory, "GetMessageClass"):
+        return message_factory.GetMessageClass(described)
+    return message_factory.MessageFactory(pool).GetPrototype(described)
+
+
+@pytest.fixture(scope="session")
 def reichardt() -> Path:
     """43 real songs that lie beside the project where it is developed."""
     folder = SHARED_SONGS / "Reichardt_Louise"

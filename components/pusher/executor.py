@@ -3,7 +3,8 @@
 TFX's Pusher copies into the final folder, saved_model.pb last: a server that
 looks meanwhile, or a push that dies half-way, leaves a version without all its
 variables. Here the copy is made beside, under a name that no server takes for a
-version, is brought to the disk, and is renamed into place.
+version, is given the requests that warm it up, is brought to the disk, and is
+renamed into place. While a version is pinned, that place is a parked one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from components.progress import report
-from components.versions import versions
+from components.pusher.warmup import write_requests
+from components.versions import next_version, pin_in_force, version_path
 
 _UNFINISHED = ".pushing-"
 
@@ -46,16 +48,21 @@ class Executor(tfx_executor.Executor):
         path = self.GetModelPath(input_dict)
         version = push(path, folder)
         io_utils.copy_dir(path, pushed.uri)
+        in_service = version_path(folder, version)
+        parked = not fileio.exists(in_service)
         self._MarkPushed(
             pushed,
-            pushed_destination=os.path.join(folder, str(version)),
+            pushed_destination=version_path(folder, version, parked),
             pushed_version=str(version),
         )
-        report("Pusher", f"version {version} in {folder}", pushed=True, version=version)
+        line = f"version {version} in {folder}"
+        if parked:
+            line += f", parked, since version {pin_in_force(folder)} is pinned"
+        report("Pusher", line, pushed=True, version=version, parked=parked)
 
 
 def push(model: str, folder: str) -> int:
-    """Makes a SavedModel the newest version of a folder.
+    """Makes a SavedModel the newest version of a folder, in service unless one is pinned.
 
     Args:
       model: the SavedModel's folder.
@@ -63,6 +70,9 @@ def push(model: str, folder: str) -> int:
 
     Returns:
       The version: the time in Unix seconds, or one more than the largest there is.
+
+    Raises:
+      SegueError: the folder's pin is damaged, or there is no higher number.
     """
     fileio.makedirs(folder)
     for name in fileio.listdir(folder):
@@ -71,10 +81,11 @@ def push(model: str, folder: str) -> int:
     beside = os.path.join(folder, f"{_UNFINISHED}{uuid.uuid4().hex}")
     try:
         io_utils.copy_dir(model, beside)
+        write_requests(beside)
         _to_disk(beside)
-        known = versions(folder)
-        version = max(int(time.time()), known[-1] + 1 if known else 0)
-        fileio.rename(beside, os.path.join(folder, str(version)))
+        version = next_version(folder, int(time.time()))
+        parked = pin_in_force(folder) is not None
+        fileio.rename(beside, version_path(folder, version, parked))
         _to_disk_one(folder)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)

@@ -11,7 +11,8 @@ from tfx.utils import io_utils, proto_utils
 
 from components.pusher import executor
 from components.pusher.executor import Executor, push
-from components.versions import versions
+from components.versions import parked_versions, versions
+from music.errors import SegueError
 
 
 @pytest.fixture
@@ -143,6 +144,44 @@ def test_the_copy_is_on_the_disk_before_it_is_renamed(model, tmp_path, monkeypat
     assert done[-1] == "serving"  # the rename itself
 
 
+def test_a_parked_or_damaged_version_is_passed_by_its_number(model, tmp_path):
+    serving = tmp_path / "serving"
+    for name in ("3000000000.parked", "3000000005"):
+        (serving / name).mkdir(parents=True)
+    assert push(str(model), str(serving)) == 3_000_000_006
+
+
+def test_while_a_version_is_pinned_a_push_is_parked(model, tmp_path):
+    serving = tmp_path / "serving"
+    first = push(str(model), str(serving))
+    (serving / ".pinned").write_text(f"{first}\n")
+    second = push(str(model), str(serving))
+    assert versions(str(serving)) == [first]
+    assert parked_versions(str(serving)) == [second]
+    assert tree(serving / f"{second}.parked") == tree(model)
+    (serving / ".pinned").unlink()
+    third = push(str(model), str(serving))
+    assert versions(str(serving)) == [first, third]
+    assert third > second
+
+
+def test_a_pin_on_a_version_that_is_gone_parks_nothing(model, tmp_path):
+    serving = tmp_path / "serving"
+    serving.mkdir()
+    (serving / ".pinned").write_text("7\n")
+    version = push(str(model), str(serving))
+    assert versions(str(serving)) == [version]
+
+
+def test_a_damaged_pin_stops_the_push_before_it_changes_anything(model, tmp_path):
+    serving = tmp_path / "serving"
+    serving.mkdir()
+    (serving / ".pinned").write_text("the old one")
+    with pytest.raises(SegueError, match="`segue models unpin` removes it"):
+        push(str(model), str(serving))
+    assert names(serving) == [".pinned"]
+
+
 def run(model, serving, blessed, tmp_path):
     """Executor.Do as a pipeline calls it; returns the pushed artifact."""
     artifacts = {
@@ -175,6 +214,23 @@ def test_a_blessed_model_becomes_a_version(model, tmp_path):
     assert pushed.get_string_custom_property("pushed_version") == str(version)
     assert pushed.get_string_custom_property("pushed_destination") == str(serving / str(version))
     assert tree(type(model)(pushed.uri)) == tree(model)
+
+
+def test_a_push_that_is_parked_says_so(model, tmp_path, caplog):
+    serving = tmp_path / "serving"
+    pinned = push(str(model), str(serving))
+    (serving / ".pinned").write_text(f"{pinned}\n")
+    with caplog.at_level("INFO", "segue.progress"):
+        pushed = run(model, serving, True, tmp_path)
+    (version,) = parked_versions(str(serving))
+    assert pushed.get_string_custom_property("pushed_version") == str(version)
+    assert pushed.get_string_custom_property("pushed_destination") == str(
+        serving / f"{version}.parked"
+    )
+    told = caplog.messages[-1]
+    assert told == (
+        f"Pusher: version {version} in {serving}, parked, since version {pinned} is pinned"
+    )
 
 
 def test_a_model_that_is_not_blessed_is_not_pushed(model, tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,6 +117,39 @@ def test_the_six_signatures_are_those_of_the_contract(served, kind, fields):
             )
             asked = tf.TensorShape([None if d < 0 else d for d in outputs[key][1]])
             assert static.is_compatible_with(asked), (name, key)
+
+
+@pytest.mark.parametrize(("kind", "fields"), [("chain", 3), ("paper", 1)])
+def test_tensorflow_servings_batching_file_fits_the_signatures(served, textproto, kind, fields):
+    text = (Path(__file__).parents[2] / "serving" / "config" / "batching.config").read_text()
+    batching = textproto("BatchingParameters", text)
+    signatures = served(kind).signatures
+    padded = set()
+    for name in contract(fields):
+        inputs, outputs = (
+            described(side) for side in (signatures[name].inputs, signatures[name].outputs)
+        )
+        # Calls are joined and parted along the first dimension: it must be the rows.
+        for _, shape in [*inputs.values(), *outputs.values()]:
+            assert shape is None or shape[0] == -1, name
+        padded |= {(name, key) for key, (_, shape) in inputs.items() if -1 in shape[1:]}
+        assert re.search(rf"\b{name}\b", text), f"the file's comment does not tell of {name}"
+    # Padding is asked for where an input says beside it how much of it is to be read;
+    # the one that does not is warned of.
+    assert padded == {("generate", "prime"), ("resume", "prime"), ("predict_next", "events")}
+    assert batching.pad_variable_length_inputs
+    assert re.search(r"predict_next\s+NOT TO BE BATCHED", text)
+    limits = json.loads(served(kind)("describe", keys=["limits"])["values"][0])
+    assert batching.max_batch_size.value == limits["max_batch"]
+
+
+def test_padding_as_the_batcher_does_it_changes_what_predict_next_says(served, primes, settings):
+    # Why the batching file warns of it; `generate` does not mind (see below).
+    events = primes("small", 2, 6)
+    as_sent = served("small")("predict_next", events=events, **settings(2, temperature=0.0))
+    padded = np.pad(events, [(0, 0), (0, 3), (0, 0)], constant_values=events[0, 0, 0])
+    as_padded = served("small")("predict_next", events=padded, **settings(2, temperature=0.0))
+    assert not same(as_sent["log_prob"], as_padded["log_prob"])
 
 
 @pytest.mark.parametrize("kind", ["chain", "paper"])

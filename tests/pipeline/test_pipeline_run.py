@@ -102,6 +102,25 @@ def test_a_changed_setting_trains_again_and_meets_the_model_in_service(segue, fi
 
 
 @pytest.mark.slow
+def test_a_model_that_is_pushed_while_another_is_pinned_is_parked(segue, first_run, root_copy):
+    pinned = first_run.outcome["version"]
+    assert segue("models", "pin", pinned, "--root", root_copy).code == 0
+    ran = segue(
+        "pipeline", "run", "--preset", "smoke", "--data", first_run.data, "--root", root_copy,
+        "--set", "gate.max_nats_over_service=1.0",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert f"parked, since version {pinned} is pinned" in ran.err
+    assert "parked, so another one is in service; see: segue models list" in ran.out
+    listing = segue("models", "list", "--root", root_copy, "--json").json
+    assert [row["state"] for row in listing["versions"]] == ["parked", "in service"]
+    assert listing["in_service"] == listing["pinned"] == pinned
+    new = listing["versions"][0]["version"]
+    assert segue("models", "unpin", "--root", root_copy, "--json").json["in_service"] == new
+    assert versions(root_copy) == [str(pinned), str(new)]
+
+
+@pytest.mark.slow
 def test_the_43_songs_of_the_papers_size_end_with_a_pushed_version(segue, reichardt, tmp_path):
     ran = segue(
         "pipeline", "run", "--engine", "local", "--preset", "smoke",

@@ -108,6 +108,9 @@ def _save_toy(factor, path):
     signatures = saved.meta_graphs[0].signature_def
     signatures["with_default"].CopyFrom(signatures["serving_default"])
     signatures["with_default"].defaults["bias"].CopyFrom(tf.make_tensor_proto([10.0]))
+    # MultiInference's tasks must share their input tensor, so one more that does.
+    signatures["scores"].CopyFrom(signatures["classify"])
+    del signatures["scores"].outputs["classes"]
     signatures["odd_method"].CopyFrom(signatures["one"])
     signatures["odd_method"].method_name = "nobody/knows/this"
     graph.write_bytes(saved.SerializeToString())
@@ -122,7 +125,7 @@ def toys(tmp_path_factory):
     return {factor: root / str(factor) for factor in (2, 3)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def push(toys):
     """push(base, version, factor=2): a version of the toy model, put there atomically."""
 
@@ -180,6 +183,7 @@ class Client:
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
         ]
+        self.address = address
         self.channel = grpc.insecure_channel(address, options=unlimited)
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.model = model_service_pb2_grpc.ModelServiceStub(self.channel)
@@ -284,6 +288,36 @@ def eventually():
     return eventually
 
 
+@pytest.fixture(scope="session")
+def server_config():
+    """server_config(name=(base, options), ...): a ModelServerConfig of TensorFlow models.
+
+    Options are fields of ModelConfig; `policy=("latest", 2)`, `("all",)` or
+    `("specific", 1, 3)` is short for a model_version_policy.
+    """
+    from tensorflow_serving.config import model_server_config_pb2
+
+    def server_config(**models):
+        config = model_server_config_pb2.ModelServerConfig()
+        config.model_config_list.SetInParent()
+        for name, given in models.items():
+            folder, options = given if isinstance(given, tuple) else (given, {})
+            policy, *numbers = options.get("policy", ("latest", 0))
+            fields = {"name": name, "model_platform": "tensorflow"} | {
+                key: value for key, value in options.items() if key != "policy"
+            }
+            model = config.model_config_list.config.add(base_path=str(folder), **fields)
+            choice = getattr(model.model_version_policy, policy)
+            choice.SetInParent()
+            if policy == "latest" and numbers[0]:
+                choice.num_versions = numbers[0]
+            elif policy == "specific":
+                choice.versions.extend(numbers)
+        return config
+
+    return server_config
+
+
 # ---- conformance: any server, as a process, by TensorFlow Serving's own flags ----
 
 BINARY = "tensorflow_model_server"
@@ -320,18 +354,10 @@ def spare_port():
 
 @pytest.fixture(
     scope="session",
-    params=[
-        "embedded",
-        pytest.param(
-            BINARY,
-            marks=pytest.mark.skipif(
-                shutil.which(BINARY) is None, reason=f"{BINARY} is not on PATH"
-            ),
-        ),
-    ],
+    params=["embedded", *([BINARY] if shutil.which(BINARY) else [])],
 )
 def launch(request, tmp_path_factory):
-    """launch(*flags, rest=False): a server, started by the flags of the binary.
+    """launch(*flags, rest=False, wait=True): a server, started by the flags of the binary.
 
     The embedded one and, where it is on PATH, `tensorflow_model_server` itself: what a
     test demands of one it demands of the other. With `wait=False` the process is handed
@@ -342,10 +368,11 @@ def launch(request, tmp_path_factory):
 
     def launch(*flags, rest=False, wait=True):
         port, rest_port = free_port(), free_port() if rest else 0
+        ports = [f"--port={port}"] + ([f"--rest_api_port={rest_port}"] if rest else [])
         log = tmp_path_factory.mktemp("launched") / "log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [*command, f"--port={port}", f"--rest_api_port={rest_port}", *flags],
+                [*command, *ports, *flags],
                 cwd=Path(__file__).parents[2],
                 stdout=out,
                 stderr=out,
@@ -368,3 +395,37 @@ def launch(request, tmp_path_factory):
 def _answers(port):
     with contextlib.closing(socket.socket()) as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="session")
+def dial():
+    """dial(address): a Client, closed with the session."""
+    clients = []
+
+    def dial(address):
+        clients.append(Client(address))
+        return clients[-1]
+
+    yield dial
+    for client in clients:
+        client.channel.close()
+
+
+@pytest.fixture(scope="session")
+def asked(launch, toys, tmp_path_factory, dial):
+    """A client of the one process for tests that only ask: version 7 of the toy, factor 2."""
+    folder = tmp_path_factory.mktemp("asked") / "segue"
+    shutil.copytree(toys[2], folder / "7")
+    server = launch(
+        "--model_name=segue",
+        f"--model_base_path={folder}",
+        "--enable_grpc_healthcheck_service=true",
+    )
+    return dial(server.address)
+
+
+@pytest.fixture
+def only_embedded(request):
+    """For what the embedded server does otherwise than the binary, on purpose."""
+    if request.node.callspec.params["launch"] == BINARY:
+        pytest.skip(f"{BINARY} does otherwise")

@@ -669,13 +669,3 @@ def test_warm_up_goes_through_the_queue_and_a_swap_leaves_no_caller_behind(
         eventually(lambda: {v: s for v, s, _ in client.statuses()}[1] == 50)
         swapped.set()
         assert all(2 in one.result(20) for one in asking)
-
-
-def test_enough_calls_are_answered_at_the_same_time_to_fill_batches(
-    serve, push, base, parameters_file
-):
-    push(base, 1)
-    file = parameters_file("max_batch_size { value: 40 }")
-    config = {"enable_batching": True, "batching_parameters_file": file}
-    assert serve(**config)._threads() == 80
-    assert serve(**config, grpc_max_threads=3)._threads() == 3

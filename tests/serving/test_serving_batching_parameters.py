@@ -13,7 +13,7 @@ max_enqueued_batches { value: 100 }
 num_batch_threads { value: 3 }
 thread_pool_name { value: "songs" }
 allowed_batch_sizes: 8
-allowed_batch_sizes: 32
+allowed_batch_sizes: 16
 pad_variable_length_inputs: true
 enable_large_batch_splitting { value: true }
 max_execution_batch_size { value: 16 }
@@ -46,7 +46,7 @@ def test_all_fields_are_read(tmp_path):
         max_enqueued_batches=100,
         num_batch_threads=3,
         thread_pool_name="songs",
-        allowed_batch_sizes=(8, 32),
+        allowed_batch_sizes=(8, 16),
         pad_variable_length_inputs=True,
         enable_large_batch_splitting=True,
         max_execution_batch_size=16,
@@ -78,6 +78,16 @@ def test_a_batch_may_be_as_large_as_a_request_unless_requests_are_split():
     assert split.execution_batch_size == 7
 
 
+def test_when_requests_are_split_the_last_allowed_size_is_that_of_a_batch():
+    split = BatchingParameters(
+        max_batch_size=1024,
+        enable_large_batch_splitting=True,
+        max_execution_batch_size=32,
+        allowed_batch_sizes=(8, 32),
+    )
+    assert [split.padded(rows) for rows in (1, 9, 32)] == [8, 32, 32]
+
+
 def test_rows_are_filled_up_to_the_next_allowed_size():
     some = BatchingParameters(max_batch_size=8, allowed_batch_sizes=(2, 8))
     assert [some.padded(rows) for rows in (1, 2, 3, 8)] == [2, 2, 8, 8]
@@ -96,6 +106,12 @@ def test_rows_are_filled_up_to_the_next_allowed_size():
             "allowed_batch_sizes: 4",
             "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 4;"
             " expected 1000",
+        ),
+        (
+            "max_batch_size { value: 8 } allowed_batch_sizes: 8 enable_large_batch_splitting"
+            " { value: true } max_execution_batch_size { value: 4 }",
+            "Last entry in allowed_batch_sizes must be equal to max_execution_batch_size; last"
+            " entry was 8; expected 4",
         ),
         (
             "max_batch_size { value: 8 } allowed_batch_sizes: 8 allowed_batch_sizes: 8",

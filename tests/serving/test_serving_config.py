@@ -30,7 +30,6 @@ def test_defaults_are_those_of_the_command_line():
         ),
         ("grace_seconds", -0.5, "--grace_seconds=-0.5 is not a number from 0 to 2147483647"),
         ("model_name", "", "the model has no name: give one with --model_name (default: segue)"),
-        ("model_base_path", " ", "no model to serve: give its folder with --model_base_path"),
         (
             "rest_api_port",
             8500,
@@ -44,13 +43,19 @@ def test_defaults_are_those_of_the_command_line():
         ),
         (
             "rest_api_num_threads",
-            0,
-            "--rest_api_num_threads=0 is not a whole number from 1 to 4096",
+            -1,
+            "--rest_api_num_threads=-1 is not a whole number from 0 to 4096",
         ),
         (
             "rest_api_max_body_bytes",
             0,
             "--rest_api_max_body_bytes=0 is not a whole number from 1 to 2147483647",
+        ),
+        (
+            "model_base_path",
+            " ",
+            "no model to serve: give its folder with --model_base_path, or several with"
+            " --model_config_file",
         ),
         ("host", "", "no address to listen on: give one with --host (default: 127.0.0.1)"),
     ],

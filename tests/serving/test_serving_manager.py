@@ -6,7 +6,9 @@ import pytest
 
 from serving import errors
 from serving.errors import ServingError
-from serving.manager import ModelManager, State, find_versions, latest
+from serving.limits import Places
+from serving.manager import ModelManager, State
+from serving.policies import every, latest, specific
 
 
 class Toy:
@@ -66,23 +68,6 @@ def _states(manager):
 def _served(manager):
     with manager.acquire() as (version, _):
         return version
-
-
-def test_row_28_versions_are_folders_named_by_an_int64(base):
-    names = ["3", "-1", "007", str(2**63 - 1)]
-    others = [".4", ".5.tmp", "v6", "8a", "9.0", "1_0", "٣", "latest", str(2**63), "", " "]
-    for name in [*names, *(other for other in others if other)]:
-        (base / name).mkdir()
-    (base / "11").write_text("a file")
-    found = find_versions(base)
-    assert set(found) == {3, -1, 7, 2**63 - 1}
-    assert found[7] == base / "007"
-
-
-def test_row_29_latest():
-    assert latest(1)([3, 10, 9]) == {10}
-    assert latest(2)([3, 10, 9]) == {10, 9}
-    assert latest(1)([]) == set()
 
 
 def test_row_29_only_the_highest_version_is_loaded(base, manage, loader):
@@ -303,3 +288,162 @@ def test_the_watcher_survives_a_file_system_that_misbehaves(base, manage, eventu
     monkeypatch.setattr(manager, "poll", misbehave)
     (base / "2").mkdir()
     eventually(lambda: _states(manager).get(2) == State.AVAILABLE)
+
+
+def _all(names, base):
+    for name in names:
+        (base / name).mkdir()
+
+
+def test_row_29_all_versions_are_loaded(base, manage, loader, eventually):
+    _all(("1", "2", "3"), base)
+    manager = manage(policy=every())
+    manager.start()
+    eventually(lambda: _states(manager) == dict.fromkeys((1, 2, 3), State.AVAILABLE))
+    assert _served(manager) == 3
+    (base / "4").mkdir()
+    manager.poll()
+    eventually(lambda: _states(manager).get(4) == State.AVAILABLE)
+    assert _states(manager)[1] == State.AVAILABLE
+
+
+def test_row_32_another_policy_unloads_only_when_something_wanted_is_available(
+    base, manage, loader, eventually
+):
+    _all(("1", "2", "3"), base)
+    manager = manage(policy=specific([3]))
+    manager.start()
+    manager.wait_available(20)
+    loader.gates["1"] = threading.Event()
+    manager.reconfigure(base, specific([1]))
+    eventually(lambda: _states(manager) == {1: State.LOADING, 3: State.AVAILABLE})
+    assert _served(manager) == 3
+    loader.gates["1"].set()
+    eventually(lambda: _states(manager) == {1: State.AVAILABLE, 3: State.END})
+
+
+def test_row_32_of_several_unwanted_versions_the_highest_is_kept(base, manage, loader, eventually):
+    _all(("1", "2", "3"), base)
+    manager = manage(policy=latest(2))
+    manager.start()
+    eventually(lambda: _states(manager) == {3: State.AVAILABLE, 2: State.AVAILABLE})
+    loader.gates["1"] = threading.Event()
+    manager.reconfigure(base, specific([1]))
+    wanted = {1: State.LOADING, 2: State.END, 3: State.AVAILABLE}
+    eventually(lambda: _states(manager) == wanted)
+    loader.gates["1"].set()
+    eventually(lambda: _states(manager)[3] == State.END)
+
+
+def test_a_policy_that_wants_nothing_new_unloads_the_rest(base, manage, loader, eventually):
+    _all(("1", "2"), base)
+    manager = manage(policy=every())
+    manager.start()
+    eventually(lambda: set(_states(manager).values()) == {State.AVAILABLE})
+    manager.reconfigure(base, latest(1))
+    eventually(lambda: _states(manager) == {1: State.END, 2: State.AVAILABLE})
+    assert loader.tries.count("2") == 1
+
+
+def test_another_folder_brings_its_versions(base, manage, loader, tmp_path, eventually):
+    _all(("1",), base)
+    other = tmp_path / "other"
+    other.mkdir()
+    _all(("2",), other)
+    manager = manage(poll_seconds=0.01)
+    manager.start()
+    manager.wait_available(20)
+    manager.reconfigure(other, latest(1))
+    eventually(lambda: _states(manager) == {1: State.END, 2: State.AVAILABLE})
+    (base / "9").mkdir()  # which nobody looks at any more
+    (other / "3").mkdir()
+    eventually(lambda: _served(manager) == 3)
+    assert 9 not in _states(manager)
+
+
+def test_a_retired_model_looks_no_more_and_can_come_back(base, manage, loader, eventually):
+    _all(("1",), base)
+    manager = manage(poll_seconds=0.01)
+    manager.start()
+    manager.wait_available(20)
+    manager.retire()
+    eventually(lambda: _states(manager) == {1: State.END})
+    eventually(lambda: not [t for t in threading.enumerate() if t.name == "segue-watch"])
+    manager.reconfigure(base, latest(1))
+    assert manager.wait_available(20) == 1
+    assert len([t for t in threading.enumerate() if t.name == "segue-watch"]) == 1
+
+
+def test_a_version_that_is_wanted_again_while_it_unloads_comes_back(base, manage, loader):
+    _all(("1",), base)
+    manager = manage(poll_seconds=0)
+    manager.start()
+    manager.wait_available(20)
+    with manager.acquire():
+        manager.retire()
+        manager.reconfigure(base, latest(1))
+        assert _states(manager) == {1: State.UNLOADING}
+    assert manager.wait_available(20) == 1
+    assert loader.loaded[0].closed.is_set()
+    assert loader.tries == ["1", "1"]
+
+
+def test_an_old_failure_does_not_count_when_a_model_comes_back(base, manage, loader):
+    _all(("1",), base)
+    loader.broken["1"] = 1
+    manager = manage(max_num_load_retries=0)
+    manager.start()
+    with pytest.raises(ServingError):
+        manager.wait_available(20)
+    manager.retire()
+    manager.reconfigure(base, latest(1))
+    assert manager.wait_available(20) == 1
+
+
+def test_a_retired_model_that_is_still_loading_is_dropped(base, manage, loader, eventually):
+    _all(("1",), base)
+    loader.gates["1"] = threading.Event()
+    manager = manage()
+    manager.start()
+    eventually(lambda: _states(manager) == {1: State.LOADING})
+    manager.retire()
+    loader.gates["1"].set()
+    eventually(lambda: _states(manager) == {1: State.END})
+    assert loader.loaded[0].closed.is_set()
+
+
+def test_loads_wait_for_their_place(base, manage, loader, eventually):
+    _all(("1", "2", "3"), base)
+    for name in ("1", "2", "3"):
+        loader.gates[name] = threading.Event()
+    manager = manage(policy=every(), loads=Places(1))
+    manager.start()
+    eventually(lambda: len(loader.tries) == 1)
+    states = list(_states(manager).values())
+    assert states.count(State.LOADING) == 1
+    assert states.count(State.START) == 2
+    for gate in loader.gates.values():
+        gate.set()
+    eventually(lambda: set(_states(manager).values()) == {State.AVAILABLE})
+
+
+def test_a_bad_version_does_not_keep_the_place_between_its_tries(base, manage, loader, eventually):
+    _all(("1", "2"), base)
+    loader.broken["2"] = 100
+    manager = manage(policy=every(), loads=Places(1), load_retry_seconds=3600)
+    manager.start()
+    eventually(lambda: _states(manager) == {1: State.AVAILABLE, 2: State.LOADING})
+
+
+def test_a_version_that_waits_for_a_place_gives_up_when_nobody_wants_it(
+    base, manage, loader, eventually
+):
+    _all(("1",), base)
+    loads = Places(1)
+    assert loads.take()
+    manager = manage(loads=loads)
+    manager.start()
+    eventually(lambda: _states(manager) == {1: State.START})
+    manager.retire()
+    eventually(lambda: _states(manager) == {1: State.END})
+    assert loader.tries == []

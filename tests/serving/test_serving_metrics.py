@@ -183,11 +183,11 @@ def test_states_of_versions(served, push, base, eventually):
 def test_rows_of_a_run_and_its_time(served, connect):
     server, page = served()
     client = connect(server)
-    client.predict({"x": np.ones(3, np.float32)}, "one")
-    client.predict({"x": np.ones(5, np.float32)}, "one")
+    client.predict({"x": np.ones((3, 1), np.float32)}, "column")
+    client.predict({"x": np.ones((5, 1), np.float32)}, "column")
     client.predict({"n": np.int32(1)}, "slow")
     found = page()
-    rows = {"model_name": "segue", "signature": "one"}
+    rows = {"model_name": "segue", "signature": "column"}
     assert sample(found, ":segue:serving:batch_size_count", **rows) == 2
     assert sample(found, ":segue:serving:batch_size_sum", **rows) == 8
     assert sample(found, ":segue:serving:batch_size_bucket", le="4.0", **rows) == 1
@@ -254,11 +254,11 @@ def test_the_page_holds_everything_others_count():
     metrics.observe_run("segue", "generate", 64)
     metrics.count_events("segue", 250)
     metrics.count_events("segue", 8)
-    metrics.set_queue("segue", 5)
-    metrics.set_queue("segue", 3)
+    metrics.set_queue(5)
+    metrics.set_queue(3)
     found = samples(metrics.page().decode())
     assert sample(found, ":segue:serving:events_generated_total", model_name="segue") == 258
-    assert sample(found, ":segue:serving:queue_length", model_name="segue") == 3
+    assert sample(found, ":segue:serving:queue_length") == 3
     state = ":segue:serving:model_version_state"
     assert [dict(labels)["version"] for name, labels in found if name == state] == ["3", "1"]
     assert not [name for name, _ in found if name.endswith("_created")]
@@ -302,7 +302,7 @@ def test_batches_are_counted_as_they_are_run(served, tmp_path, connect):
     found = page()
     assert sample(found, ":segue:serving:batch_size_count", **rows) == 1
     assert sample(found, ":segue:serving:batch_size_sum", **rows) == 4
-    assert sample(found, ":segue:serving:queue_length", model_name="segue") == 0
+    assert sample(found, ":segue:serving:queue_length") == 0
 
 
 def test_the_queue_is_seen_while_it_waits(served, tmp_path, eventually):
@@ -315,7 +315,7 @@ def test_the_queue_is_seen_while_it_waits(served, tmp_path, eventually):
     host, port = server.rest_address.split(":")
 
     def length():
-        return sample(page(), ":segue:serving:queue_length", model_name="segue")
+        return sample(page(), ":segue:serving:queue_length")
 
     body = b'{"signature_name": "one", "instances": [1.0]}'
     with socket.create_connection((host, int(port))) as client:

@@ -33,11 +33,17 @@ def test_what_a_file_switches_on(file, text, path):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("prometheus { enable: true }", "is no MonitoringConfig: .*; write `prometheus_config"),
-        ("prometheus_config { enable: perhaps }", "is no MonitoringConfig"),
-        (b"\xff\xfe", "is no MonitoringConfig"),
+        (
+            "prometheus { enable: true }",
+            "Error parsing text-format tensorflow.serving.MonitoringConfig: 1:1",
+        ),
+        (
+            "prometheus_config { enable: perhaps }",
+            "Error parsing text-format tensorflow.serving.MonitoringConfig: ",
+        ),
+        (b"\xff\xfe", "Error parsing text-format tensorflow.serving.MonitoringConfig: "),
         ('prometheus_config { enable: true path: "metrics" }', "it must begin with /"),
-        (b" " * (2**20 + 1), "larger than 1048576 bytes"),
+        (b" " * (2**24 + 1), "larger than 16777216 bytes"),
     ],
 )
 def test_a_wrong_file_is_one_line(file, text, why):

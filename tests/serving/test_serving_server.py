@@ -1,9 +1,11 @@
-"""The life of a server: what it refuses to start on, swaps under load, and stops."""
+"""The life of a server where it is our own: what it refuses to start on, and how it stops.
+
+Swaps, retries and the rest of what TensorFlow Serving does as well are in
+test_conformance_versions.py.
+"""
 
 import errno
-import itertools
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -31,69 +33,6 @@ def taken_port():
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield listener.getsockname()[1]
-
-
-def test_row_32_a_swap_while_calls_are_in_flight(serve, base, push, connect, eventually):
-    push(base, 1, factor=2)
-    client = connect(serve())
-    running = threading.Event()
-    running.set()
-    answers = [[] for _ in range(4)]
-
-    def call(answered):
-        while running.is_set():
-            answered.append(client.one(1.0))
-
-    with futures.ThreadPoolExecutor(4) as pool:
-        calls = [pool.submit(call, answered) for answered in answers]
-        try:
-            eventually(lambda: all(answers))
-            push(base, 2, factor=3)
-            eventually(lambda: all(answered[-1] == (3.0, 2) for answered in answers))
-        finally:
-            running.clear()
-    for done in calls:
-        done.result()  # no call failed
-    for answered in answers:
-        # Every answer is of one version, whole, and none goes back.
-        assert [key for key, _ in itertools.groupby(answered)] == [(2.0, 1), (3.0, 2)]
-    eventually(lambda: client.statuses() == [(2, 30, 0), (1, 50, 0)])
-
-
-def test_row_32_a_long_call_outlives_its_version(serve, base, push, connect, eventually):
-    push(base, 1)
-    server = serve()
-    client = connect(server)
-    long = client.prediction.Predict.future(
-        client.request({"n": np.int32(100_000)}, "slow"), timeout=60
-    )
-    eventually(lambda: server.manager.calls)
-    push(base, 2, factor=3)
-    eventually(lambda: client.one(1.0) == (3.0, 2))
-    assert long.result().model_spec.version.value == 1
-
-
-def test_row_32_rollback_when_the_highest_folder_vanishes(serve, base, push, connect, eventually):
-    push(base, 1, factor=2)
-    push(base, 2, factor=3)
-    client = connect(serve())
-    assert client.one(1.0) == (3.0, 2)
-    shutil.rmtree(base / "2")
-    eventually(lambda: client.one(1.0) == (2.0, 1))
-
-
-def test_row_33_a_damaged_version_keeps_the_old_one(serve, base, push, connect, eventually):
-    push(base, 1)
-    client = connect(serve(max_num_load_retries=1, load_retry_interval_micros=1000))
-
-    def damage(folder):
-        (folder / "saved_model.pb").write_bytes(b"\xff\xff\xff")
-
-    push(base, 2, change=damage)
-    eventually(lambda: client.statuses() == [(2, 50, 15), (1, 30, 0)])
-    assert client.one(1.0) == (2.0, 1)
-    push(base, 3, factor=3)
-    eventually(lambda: client.one(1.0) == (3.0, 3))
 
 
 def test_row_34_a_load_failure_ends_the_start(base):
@@ -214,6 +153,21 @@ def test_stopping_cancels_what_outlasts_the_grace(serve, base, push, connect, ev
     server.stop()  # once more does nothing
 
 
+def test_no_thread_outlives_the_server(serve, base, push, connect, eventually):
+    push(base, 1)
+    server = serve()
+    assert connect(server).one(1.0) == (2.0, 1)
+
+    def threads():
+        names = ("serving_", "segue-", "model-config")
+        return {t for t in threading.enumerate() if t.name.startswith(names)}
+
+    before = threads()
+    assert before
+    server.stop(1)
+    eventually(lambda: not before & threads())
+
+
 def test_health_turns_to_not_serving_before_the_stop(serve, base, push, connect, eventually):
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -276,21 +230,6 @@ def start_process(base, tmp_path, eventually):
         process.communicate()
 
 
-def test_row_41_sigterm_drains_and_ends_with_code_0(start_process, base, push, connect):
-    push(base, 3)
-    process, address = start_process()
-    client = connect(address)
-    long = client.prediction.Predict.future(
-        client.request({"n": np.int32(300_000)}, "slow"), timeout=60
-    )
-    assert client.one(1.0) == (2.0, 3)  # the server has the long call by now
-    process.send_signal(signal.SIGTERM)
-    assert long.result().outputs["n"].int_val[0] == 300_000
-    out, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (0, "")
-    assert out == f"segue serving: model segue version 3 on {address}\n"
-
-
 def test_row_41_ctrl_c_is_quiet_even_when_a_call_never_ends(start_process, base, push, connect):
     push(base, 3)
     process, address = start_process("--grace_seconds=0.2")
@@ -321,8 +260,12 @@ def test_row_44_flags_are_spelled_both_ways(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "the following arguments are required: --model_base_path; see --help"),
-        (["--model_base_path=/m", "--prot=1"], "unrecognized arguments: --prot=1; see --help"),
+        (
+            [],
+            "no model to serve: give its folder with --model_base_path, or several with"
+            " --model_config_file",
+        ),
+        (["--model_base_path=/m", "--prot=1"], "unknown flag --prot; did you mean --port?"),
         (
             ["--model_base_path=/m", "--port=x"],
             "argument --port: invalid int value: 'x'; see --help",
