@@ -7,14 +7,21 @@ it is not seen by any server, the embedded one or TensorFlow Serving, and is bac
 with the next renaming. A file `.pinned` beside them holds the number of the
 version that pushes must leave in service.
 
+Whoever changes the names holds the folder's lock for as long: a push its last
+moment, a command of a person all of it. A run that trains for hours keeps nobody
+from rolling back.
+
 Folders may be local or in a bucket. TFX, which knows buckets and takes ten
 seconds to import, is asked about those alone: `segue models` answers at once.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 from music.errors import SegueError
@@ -22,6 +29,8 @@ from music.errors import SegueError
 PARKED_SUFFIX = ".parked"
 PIN_FILE = ".pinned"
 MODEL_FILE = "saved_model.pb"
+# Seconds to wait for somebody else's renames.
+PATIENCE = 30.0
 
 
 def versions(serving_dir: str) -> list[int]:
@@ -34,6 +43,42 @@ def versions(serving_dir: str) -> list[int]:
         for number in _numbers(_names(serving_dir), parked=False)
         if _exists(os.path.join(version_path(serving_dir, number), MODEL_FILE))
     ]
+
+
+@contextlib.contextmanager
+def changing(serving_dir: str) -> Iterator[None]:
+    """Holds a folder of versions while names in it are changed.
+
+    The lock is the operating system's: it ends with its process, however that
+    ends. A bucket has none; there, runs are kept apart by the root's.
+
+    Args:
+      serving_dir: the folder.
+
+    Raises:
+      SegueError: somebody else is changing the folder all the while.
+    """
+    if not os.path.isdir(serving_dir):
+        yield
+        return
+    # Of the folder itself, so that nothing but versions lies in it.
+    descriptor = os.open(serving_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise SegueError(
+                        f"another command is changing the versions in {serving_dir}; "
+                        "wait for it, and try again"
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def parked_versions(serving_dir: str) -> list[int]:

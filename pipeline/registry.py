@@ -30,7 +30,6 @@ from typing import Any
 
 from components import versions as names
 from music.errors import SegueError
-from pipeline.lock import exclusive
 
 IN_SERVICE, KEPT, PARKED = "in service", "kept", "parked"
 
@@ -305,8 +304,8 @@ class Registry:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        """Holds the root, so that no push comes in between, and cleans up."""
-        with exclusive(self.root):
+        """Holds the folder, so that no push comes in between, and cleans up."""
+        with names.changing(str(self.folder)):
             for name in os.listdir(self.folder):
                 if name.startswith(_UNFINISHED):  # of a command that was killed
                     _remove(self.folder / name)

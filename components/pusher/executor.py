@@ -23,7 +23,7 @@ from tfx.utils import io_utils, proto_utils
 
 from components.progress import report
 from components.pusher.warmup import write_requests
-from components.versions import next_version, pin_in_force, version_path
+from components.versions import changing, next_version, pin_in_force, version_path
 
 _UNFINISHED = ".pushing-"
 
@@ -83,10 +83,11 @@ def push(model: str, folder: str) -> int:
         io_utils.copy_dir(model, beside)
         write_requests(beside)
         _to_disk(beside)
-        version = next_version(folder, int(time.time()))
-        parked = pin_in_force(folder) is not None
-        fileio.rename(beside, version_path(folder, version, parked))
-        _to_disk_one(folder)
+        with changing(folder):
+            version = next_version(folder, int(time.time()))
+            parked = pin_in_force(folder) is not None
+            fileio.rename(beside, version_path(folder, version, parked))
+            _to_disk_one(folder)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise

@@ -255,7 +255,6 @@ def test_a_dry_run_deletes_nothing(registry, folder, root):
     before = sorted(folder.rglob("*"))
     assert registry.prune(1, dry_run=True) == registry_module.Pruned((10, 20), 2 * 65)
     assert sorted(folder.rglob("*")) == before
-    assert not (root / ".lock").exists()
 
 
 def test_prune_deletes_nothing_that_was_never_a_model(registry, folder):
@@ -294,12 +293,19 @@ def test_prune_keeps_at_least_one(registry, keep):
     ],
     ids=["rollback", "pin", "unpin", "prune"],
 )
-def test_a_change_waits_for_no_run_and_says_so(registry, root, folder, change):
+def test_a_change_does_not_mix_with_another(registry, folder, change, monkeypatch):
+    monkeypatch.setattr(names, "PATIENCE", 0.1)
     before = listed(folder)
-    with exclusive(root), pytest.raises(SegueError, match="another run .process .* is using"):
-        change(registry)
-    assert listed(folder) == before
-    assert states(registry)[30] == "in service"  # looking needs no lock
+    with names.changing(str(folder)):
+        with pytest.raises(SegueError, match="another command is changing the versions"):
+            change(registry)
+        assert listed(folder) == before
+        assert states(registry)[30] == "in service"  # looking needs no lock
+
+
+def test_a_run_that_holds_the_root_keeps_nobody_from_rolling_back(registry, root):
+    with exclusive(root):
+        assert registry.rollback().in_service == 20
 
 
 class Killed(BaseException):
