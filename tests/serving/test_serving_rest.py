@@ -105,6 +105,38 @@ def test_row_24_a_label_reaches_the_model(refused):
     assert said == "Unrecognized servable version label: be st"
 
 
+def test_row_24_a_label_names_a_version(launch, toys, tmp_path):
+    for version, factor in ((1, 2), (2, 3)):
+        shutil.copytree(toys[factor], tmp_path / "segue" / str(version))
+    config = tmp_path / "models.config"
+    config.write_text(
+        "model_config_list { config {"
+        f' name: "segue" base_path: "{tmp_path / "segue"}" model_platform: "tensorflow"'
+        " model_version_policy { all {} }"
+        ' version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 2 }'
+        " } }"
+    )
+    server = launch(
+        f"--model_config_file={config}",
+        "--allow_version_labels_for_unavailable_models",
+        rest=True,
+    )
+    try:
+        body = {"signature_name": "one", "instances": [1.0]}
+        for path, answer in (
+            ("segue/labels/stable", [2.0]),
+            ("segue/labels/canary", [3.0]),
+            ("segue/versions/1", [2.0]),
+            ("segue", [3.0]),
+        ):
+            found = requests.post(f"{server.rest}/v1/models/{path}:predict", json=body, timeout=30)
+            assert found.json() == {"predictions": answer}
+        metadata = requests.get(f"{server.rest}/v1/models/segue/labels/stable/metadata", timeout=30)
+        assert metadata.json()["model_spec"]["version"] == "1"
+    finally:
+        server.stop()
+
+
 def test_row_24_letters_of_the_path_may_be_large(url):
     answer = requests.get(f"{url}/V1/Models/segue", timeout=30)
     assert answer.status_code == 200
