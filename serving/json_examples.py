@@ -16,7 +16,7 @@ import numpy as np
 from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb2
 
-from serving import errors, json_tensors, json_text
+from serving import errors, json_text, json_values
 
 _RESULTS = "results"
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
@@ -86,12 +86,12 @@ def _read_example(value: Any, example: example_pb2.Example) -> None:
 
 
 def _add(value: Any, name: str, feature: feature_pb2.Feature) -> None:
-    if isinstance(value, str) or json_tensors.is_base64(value):
-        raw = value.encode() if isinstance(value, str) else json_tensors.decode_base64(value)
+    if isinstance(value, str) or json_values.is_base64(value):
+        raw = value.encode() if isinstance(value, str) else json_values.decode_base64(value)
         _list(feature, "bytes_list", name).append(raw)
     elif isinstance(value, float):
         values = _list(feature, "float_list", name)
-        json_tensors.check_decimal(value, *_FLOAT)
+        json_values.check_decimal(value, *_FLOAT)
         values.append(value)
     elif isinstance(value, int):
         values = _list(feature, "int64_list", name)

@@ -15,7 +15,6 @@ in the order of the binary, to find what to complain of.
 from __future__ import annotations
 
 import base64
-import binascii
 import enum
 import itertools
 import math
@@ -27,37 +26,10 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving import errors, json_text, tensors
+from serving import errors, json_text, json_values, tensors
 from serving.errors import ServingError
 
-_B64 = "b64"
 _BYTES_SUFFIX = "_bytes"
-_INT32 = (-(2**31), 2**31 - 1)
-
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-# What fits in a JSON number of each integer dtype. The small ones take any int32,
-# and keep its low bits, as the binary's TensorProto does.
-_INTEGERS = {
-    types_pb2.DT_INT8: _INT32,
-    types_pb2.DT_UINT8: _INT32,
-    types_pb2.DT_INT16: _INT32,
-    types_pb2.DT_INT32: _INT32,
-    types_pb2.DT_INT64: (-(2**63), 2**63 - 1),
-    types_pb2.DT_UINT32: (0, 2**32 - 1),
-    types_pb2.DT_UINT64: (0, 2**64 - 1),
-}
-# The name and the largest integer that the binary takes for a float dtype: one
-# below 2**digits, so that every integer is exact.
-_FLOATS = {
-    types_pb2.DT_FLOAT: ("float", 2**24 - 1),
-    types_pb2.DT_DOUBLE: ("double", 2**53 - 1),
-}
-# Where the name is not the enum's, in small letters.
-_DTYPE_NAMES = {types_pb2.DT_INVALID: "INVALID"}
-_WRITABLE = frozenset(
-    {*_INTEGERS, *_FLOATS, types_pb2.DT_BOOL, types_pb2.DT_STRING},
-)
 
 Infos = Mapping[str, meta_graph_pb2.TensorInfo]
 
@@ -122,9 +94,9 @@ def write_outputs(outputs: Mapping[str, tensor_pb2.TensorProto], layout: Layout)
     arrays = {}
     for name in sorted(outputs):
         proto = outputs[name]
-        if proto.dtype not in _WRITABLE:
+        if proto.dtype not in json_values.WRITABLE:
             raise errors.invalid_argument(
-                f"Failed to write JSON value for tensor type: {_dtype_name(proto.dtype)}"
+                f"Failed to write JSON value for tensor type: {json_values.dtype_name(proto.dtype)}"
             )
         arrays[name] = tensors.decode(proto)
     if layout is Layout.COLUMN:
@@ -138,43 +110,6 @@ def write_outputs(outputs: Mapping[str, tensor_pb2.TensorProto], layout: Layout)
     return json_text.dump(
         {layout.value: [{name: rows[name][i] for name in rows} for i in range(size)]}
     )
-
-
-def decode_base64(value: Any) -> bytes:
-    """The bytes of a `{"b64": "..."}` object; padding may be left out.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT when it is none.
-    """
-    if not is_base64(value):
-        raise json_text.refused(value, "not formatted correctly for base64 data")
-    text = "".join(value[_B64].split()).rstrip("=")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise errors.invalid_argument("Unable to base64 decode") from error
-
-
-def is_base64(value: Any) -> bool:
-    """Whether a parsed value has the form of a base64 object."""
-    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get(_B64), str)
-
-
-def check_decimal(value: float, name: str, largest: int) -> None:
-    """Refuses a number that a float dtype would not keep.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT.
-    """
-    if isinstance(value, int):
-        fits = abs(value) <= largest
-    else:
-        fits = name != "float" or not math.isfinite(value) or abs(value) <= _FLOAT32_MAX
-    if not fits:
-        raise errors.invalid_argument(
-            f"Cannot convert JSON value: {json_text.show(value)} to {name}"
-            " without loss of precision."
-        )
 
 
 def _read_rows(rows: list[Any], infos: Infos, inputs: Mapping[str, tensor_pb2.TensorProto]) -> None:
@@ -209,13 +144,13 @@ def _read_columns(value: Any, infos: Infos, inputs: Mapping[str, tensor_pb2.Tens
             raise errors.invalid_argument(f"Missing named input: {name} in 'inputs' object.")
         array = _array(value[name], infos[name].dtype)
         if array is None:
-            _refuse(value[name], _first_shape(value[name]), infos[name].dtype)
+            _refuse(value[name], json_values.first_shape(value[name]), infos[name].dtype)
         tensors.encode(array, inputs[name])
 
 
 def _is_named(value: Any) -> bool:
     """Whether a value is an object of tensors, not one string in base64."""
-    return isinstance(value, dict) and not is_base64(value)
+    return isinstance(value, dict) and not json_values.is_base64(value)
 
 
 def _array(value: Any, dtype: int) -> Any:
@@ -224,7 +159,7 @@ def _array(value: Any, dtype: int) -> Any:
     if flattened is None:
         return None
     shape, items = flattened
-    if dtype not in _WRITABLE and items:
+    if dtype not in json_values.WRITABLE and items:
         return None
     flat = _convert(items, dtype)
     return None if flat is None else flat.reshape(shape)
@@ -259,12 +194,12 @@ def _convert(items: list[Any], dtype: int) -> np.ndarray | None:
         if not kinds <= {str, dict} or (dict in kinds and not _all_base64(items)):
             return None
         flat = np.empty(len(items), np.object_)
-        flat[:] = [decode_base64(v) if type(v) is dict else v.encode() for v in items]
+        flat[:] = [json_values.decode_base64(v) if type(v) is dict else v.encode() for v in items]
         return flat
     if dtype == types_pb2.DT_BOOL:
         return np.array(items, np.bool_) if kinds <= {bool} else None
-    if dtype in _INTEGERS:
-        low, high = _INTEGERS[dtype]
+    if dtype in json_values.INTEGERS:
+        low, high = json_values.INTEGERS[dtype]
         if not kinds <= {int} or (items and not low <= min(items) <= max(items) <= high):
             return None
         wide = np.array(items, np.uint64 if dtype == types_pb2.DT_UINT64 else np.int64)
@@ -273,7 +208,7 @@ def _convert(items: list[Any], dtype: int) -> np.ndarray | None:
         return np.empty(0, as_numpy)
     if not kinds <= {int, float}:
         return None
-    largest = _FLOATS[dtype][1]
+    largest = json_values.FLOATS[dtype][1]
     numbers = np.array(items, np.float64)
     bound = largest if int in kinds else float(np.finfo(as_numpy).max)
     if (np.abs(numbers[np.isfinite(numbers)]) > bound).any() and not _all_fit(items, dtype):
@@ -282,13 +217,13 @@ def _convert(items: list[Any], dtype: int) -> np.ndarray | None:
 
 
 def _all_base64(items: list[Any]) -> bool:
-    return all(is_base64(item) for item in items if type(item) is dict)
+    return all(json_values.is_base64(item) for item in items if type(item) is dict)
 
 
 def _all_fit(items: list[Any], dtype: int) -> bool:
     try:
         for item in items:
-            check_decimal(item, *_FLOATS[dtype])
+            json_values.check_decimal(item, *json_values.FLOATS[dtype])
     except ServingError:
         return False
     return True
@@ -332,7 +267,7 @@ def _wrapped(check: Callable[[], None], what: str) -> None:
 def _check_row(value: Any, name: str, infos: Infos, seen: dict[str, tuple[int, ...]]) -> None:
     if name not in infos:
         raise errors.invalid_argument(f"JSON object: does not have named input: {name}")
-    shape = _first_shape(value)
+    shape = json_values.first_shape(value)
     if _array(value, infos[name].dtype) is None:
         _refuse(value, shape, infos[name].dtype)
     first = seen.setdefault(name, shape)
@@ -348,68 +283,8 @@ def _check_row(value: Any, name: str, infos: Infos, seen: dict[str, tuple[int, .
 
 def _refuse(value: Any, shape: Sequence[int], dtype: int) -> NoReturn:
     """Finds the first value of a tensor that is wrong, and says what is."""
-    _check(value, 0, shape, dtype)
-    raise errors.internal(f"a tensor of {_dtype_name(dtype)} could not be read")
-
-
-def _check(value: Any, level: int, shape: Sequence[int], dtype: int) -> None:
-    if not isinstance(value, list):
-        if level != len(shape):
-            raise json_text.refused(
-                value,
-                f"found at incorrect level: {level + 1} in the JSON DOM."
-                f" Expected at level: {len(shape)}",
-            )
-        _check_value(value, dtype)
-        return
-    if level >= len(shape):
-        raise errors.invalid_argument(
-            f"Encountered list at unexpected level: {level} expected < {len(shape)}"
-        )
-    if len(value) != shape[level]:
-        raise errors.invalid_argument(
-            f"Encountered list at unexpected size: {len(value)} at level: {level}"
-            f" expected size: {shape[level]}"
-        )
-    for item in value:
-        _check(item, level + 1, shape, dtype)
-
-
-def _check_value(value: Any, dtype: int) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if isinstance(value, dict):
-        fits = dtype == types_pb2.DT_STRING
-        if fits:
-            decode_base64(value)
-    elif dtype not in _WRITABLE:
-        raise errors.unimplemented(
-            f"Conversion of JSON Value: {json_text.show(value)} to type: {_dtype_name(dtype)}"
-        )
-    elif dtype == types_pb2.DT_STRING:
-        fits = isinstance(value, str)
-    elif dtype == types_pb2.DT_BOOL:
-        fits = isinstance(value, bool)
-    elif dtype in _INTEGERS:
-        low, high = _INTEGERS[dtype]
-        fits = number and isinstance(value, int) and low <= value <= high
-    else:
-        fits = number
-        if fits:
-            check_decimal(value, *_FLOATS[dtype])
-    if not fits:
-        raise json_text.refused(
-            value,
-            f"Type: {json_text.type_name(value)} is not of expected type: {_dtype_name(dtype)}",
-        )
-
-
-def _first_shape(value: Any) -> tuple[int, ...]:
-    """The shape that a tensor should have, going by the first of each list."""
-    shape: list[int] = []
-    while isinstance(value, list) and len(shape) <= tensors.MAX_RANK:
-        shape.append(len(value))
-        value = value[0] if value else None
-    return tuple(shape)
+    json_values.check(value, 0, shape, dtype)
+    raise errors.internal(f"a tensor of {json_values.dtype_name(dtype)} could not be read")
 
 
 def _batch_size(arrays: Mapping[str, np.ndarray]) -> int:
@@ -449,7 +324,7 @@ def _writable(name: str, array: np.ndarray) -> Any:
 
 
 def _as_base64(value: bytes) -> dict[str, str]:
-    return {_B64: base64.b64encode(value).decode()}
+    return {json_values.B64: base64.b64encode(value).decode()}
 
 
 def _as_text(value: bytes) -> str:
@@ -458,8 +333,3 @@ def _as_text(value: bytes) -> str:
 
 def _shape_name(shape: Sequence[int]) -> str:
     return "[" + ",".join(map(str, shape)) + "]"
-
-
-def _dtype_name(dtype: int) -> str:
-    """The name that messages of the runtime give a dtype."""
-    return _DTYPE_NAMES.get(dtype) or types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()
