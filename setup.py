@@ -61,6 +61,9 @@ setup(
         "PyYAML>=6",
         "numpy>=1.26",
         "pyarrow>=10",
+        "orjson>=3.10",
+        "prometheus_client>=0.20",
+        "waitress>=3.0.1",
     ],
     extras_require={
         "kubeflow": ["kfp>=2.5"],
@@ -68,6 +71,7 @@ setup(
             "pytest>=8",
             "pytest-timeout>=2.3",
             "hypothesis>=6.100",
+            "requests>=2.31",
             "ruff>=0.9",
             "mypy>=1.11",
             # The deployment files against their schemas.

@@ -22,6 +22,7 @@ from typing import Any
 
 from music.errors import SegueError
 from serving import flags as flag_list
+from serving import logs
 from serving.config import ServerConfig
 
 _HELP = {
@@ -60,6 +61,12 @@ _HELP = {
     "continuous_max_rows": "songs in one run",
     "continuous_max_queued_rows": "songs under way or waiting; calls with more are refused",
     "wait_for_model_seconds": "wait so long for a first version to be pushed",
+    "rest_api_port": "REST port; 0 for none",
+    "rest_api_timeout_in_ms": "time for a REST request, in milliseconds; 0 for any",
+    "rest_api_num_threads": "REST requests inside at the same time; 0 for 32",
+    "rest_api_enable_cors_support": "let web pages of other origins call",
+    "rest_api_max_body_bytes": "largest REST request, also once it is inflated",
+    "monitoring_config_file": "puts metrics on the REST port; a text-format MonitoringConfig",
     "grace_seconds": "time for running calls when the server is stopped",
 }
 # Of the fields whose default is None.
@@ -75,8 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags; a field of ServerConfig each, and those of the program."""
     parser = _Parser(
         prog="python -m serving",
-        description="Serves SavedModels over gRPC as tensorflow_model_server does, whose other"
-        " flags are accepted too.",
+        description="Serves SavedModels over gRPC and REST as tensorflow_model_server does, whose"
+        " other flags are accepted too.",
         allow_abbrev=False,
     )
     for field in dataclasses.fields(ServerConfig):
@@ -99,7 +106,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", default=False, help="print the versions and end", **flag_list.of_type(False)
     )
-    parser.add_argument("--verbose", action="store_true", help="log what happens, with traces")
+    parser.add_argument(
+        "--log_format", choices=logs.FORMATS, default="text", help="how log lines look (text)"
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="log what happens and each request, with traces"
+    )
     return parser
 
 
@@ -124,6 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         verbose = flags.pop("verbose")
         port_file = flags.pop("port_file")
+        logs.configure(flags.pop("log_format"), verbose)
         _quieten(verbose)
         in_vain = flag_list.take_others(flags, list(_HELP))
         if in_vain:
@@ -147,6 +160,7 @@ def _serve(config: ServerConfig, port_file: str | None) -> int:
             _write_atomically(Path(port_file), f"{server.port}\n")
         models = ", ".join(f"model {n} version {v}" for n, v in server.models.available().items())
         also = f" and unix:{config.grpc_socket_path}" if config.grpc_socket_path else ""
+        also += f", REST on {server.rest_address}" if server.rest_address else ""
         print(f"segue serving: {models or 'no model'} on {server.address}{also}", flush=True)
 
     # Before anything is loaded: a stop that comes early must not leave a trace.
@@ -158,10 +172,6 @@ def _serve(config: ServerConfig, port_file: str | None) -> int:
 
 def _quieten(verbose: bool) -> None:
     """Keeps TensorFlow's start-up chatter from the screen; our warnings stay."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)

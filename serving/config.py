@@ -91,6 +91,15 @@ class ServerConfig:
         with more are refused.
       wait_for_model_seconds: how long `start` waits for a first version folder
         to appear; 0 demands one at once.
+      rest_api_port: REST port, on the same host; 0 for no REST.
+      rest_api_timeout_in_ms: milliseconds that a REST request may take; 0 for any
+        time.
+      rest_api_num_threads: REST requests inside at the same time, as
+        `grpc_max_threads`; 0 for 32.
+      rest_api_enable_cors_support: let web pages of other origins call.
+      rest_api_max_body_bytes: the largest REST request, sent or inflated.
+      monitoring_config_file: textproto of a MonitoringConfig, which switches the
+        metrics page on; it is on the REST port.
       grace_seconds: how long running calls may go on after a stop is asked for.
     """
 
@@ -129,11 +138,22 @@ class ServerConfig:
     continuous_max_rows: int = 32
     continuous_max_queued_rows: int = 4096
     wait_for_model_seconds: float = 0.0
+    rest_api_port: int = 0
+    rest_api_timeout_in_ms: int = 30_000
+    rest_api_num_threads: int = 0
+    rest_api_enable_cors_support: bool = False
+    rest_api_max_body_bytes: int = 16 * 2**20
+    monitoring_config_file: str | os.PathLike[str] | None = None
     grace_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         # An empty path is no path: that is how the binary's defaults are written.
-        for field in ("model_config_file", "ssl_config_file", "tensorflow_session_config_file"):
+        for field in (
+            "model_config_file",
+            "ssl_config_file",
+            "tensorflow_session_config_file",
+            "monitoring_config_file",
+        ):
             if not str(getattr(self, field) or ""):
                 object.__setattr__(self, field, None)
         if self.model_config_file is None and not str(self.model_base_path or "").strip():
@@ -164,6 +184,14 @@ class ServerConfig:
         self._in_range("num_request_iterations_for_warmup", 0, INT32_MAX)
         self._in_range("max_message_bytes", 1, INT32_MAX)
         self._in_range("wait_for_model_seconds", 0, INT32_MAX)
+        self._in_range("rest_api_port", 0, 65535)
+        self._in_range("rest_api_timeout_in_ms", 0, INT32_MAX)
+        self._in_range("rest_api_num_threads", 0, 4096)
+        self._in_range("rest_api_max_body_bytes", 1, INT32_MAX)
+        if self.rest_api_port and self.rest_api_port == self.port:
+            raise SegueError(
+                f"--rest_api_port={self.rest_api_port} is gRPC's port, too; choose another for one"
+            )
         self._in_range("grace_seconds", 0, INT32_MAX)
         self._in_range("continuous_max_rows", 1, 1024)
         self._in_range("continuous_max_queued_rows", 1, 2**31 - 1)
@@ -195,6 +223,11 @@ class ServerConfig:
     def inter_op_threads(self) -> int:
         """Operations at the same time; 0 lets TensorFlow choose."""
         return self.tensorflow_session_parallelism or self.tensorflow_inter_op_parallelism
+
+    @property
+    def rest_threads(self) -> int:
+        """REST requests inside at the same time."""
+        return self.rest_api_num_threads or 32
 
     def address(self, port: int) -> str:
         """`host:port` as gRPC and URLs spell it (IPv6 in brackets)."""

@@ -20,11 +20,6 @@ from music.errors import SegueError
 
 # By name: what the binary does by default. A flag that says the same asks for nothing.
 NO_EFFECT: Mapping[str, bool | int | float | str] = {
-    "rest_api_port": 0,
-    "rest_api_num_threads": 0,
-    "rest_api_timeout_in_ms": 30000,
-    "rest_api_enable_cors_support": False,
-    "monitoring_config_file": "",
     "enable_batching": False,
     "batching_parameters_file": "",
     "enable_per_model_batching_parameters": False,

@@ -1,4 +1,4 @@
-"""Where a server listens besides its port, and gRPC's own settings.
+"""Where a server listens: its ports, a Unix socket, and gRPC's own settings.
 
 `--grpc_socket_path` adds a Unix socket. gRPC takes over whatever file has that
 name, even the socket of a server that runs; so it is looked at first: a socket
@@ -8,6 +8,7 @@ anything else stays, and the server does not start.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -19,6 +20,50 @@ from music.errors import SegueError
 _INT32 = range(-(2**31), 2**31)
 # sockaddr_un of Linux holds 108 bytes, the last of them zero.
 _MAX_SOCKET_PATH = 107
+
+
+_HOST_HINT = "give one with --host (127.0.0.1: this machine only, 0.0.0.0: all networks)"
+
+
+def bind(host: str, port: int, flag: str) -> socket.socket:
+    """A socket that is bound to a port, which a flag named.
+
+    Raises:
+      SegueError: it cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise SegueError(
+            f"{host} is no address of this machine ({error.strerror}); {_HOST_HINT}"
+        ) from error
+    bound = socket.socket(family, kind, protocol)
+    try:
+        # As gRPC does: a port whose last connections are still closing is free,
+        # one that somebody listens on is not.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise port_error(host, port, flag, error) from error
+    return bound
+
+
+def port_error(host: str, port: int, flag: str, error: OSError | None = None) -> SegueError:
+    """The line for a port that cannot be had; without a cause it is taken."""
+    where = f"port {port} on {host}"
+    if error is None or error.errno == errno.EADDRINUSE:
+        return SegueError(
+            f"{where} is already in use; stop its owner, or choose another with --{flag}"
+            f" ({'0 takes any free one' if flag == 'port' else '0 for none'})"
+        )
+    if error.errno == errno.EACCES:
+        return SegueError(f"{where} needs privileges; choose one above 1023 with --{flag}")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return SegueError(f"{host} is no address of this machine; {_HOST_HINT}")
+    return SegueError(f"{where} cannot be opened: {error.strerror}; choose another with --{flag}")
 
 
 def channel_options(arguments: str) -> list[tuple[str, int | str]]:

@@ -15,7 +15,8 @@ its options when it is made, so that no deadline of a call could reach it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,12 @@ class LoadedModel:
     Attributes:
       path: the version's folder.
       meta_graph: the MetaGraphDef as it was saved.
+      on_run: called after each run with the name of the signature whose outputs it
+        fetched ("" if there is none), the rows of its first input (1 for a scalar)
+        and the seconds it took.
     """
+
+    on_run: Callable[[str, int, float], None] | None = None
 
     def __init__(
         self,
@@ -53,6 +59,7 @@ class LoadedModel:
         self._session = session
         self._runs = runs
         self._handles: dict[str, Any] = {}
+        self._names: dict[frozenset[str], str] = {}
         # Runs below bypass Session.run, which would pass new nodes to the runtime.
         session._extend_graph()
 
@@ -117,7 +124,14 @@ class LoadedModel:
           ServingError: with the runtime's own code and message.
         """
         with limits.run_in(self._runs, timeout) as left:
-            return self._run(feeds, fetches, left)
+            began = time.perf_counter()
+            values = self._run(feeds, fetches, left)
+            seconds = time.perf_counter() - began
+        if self.on_run:
+            first = next(iter(feeds.values()), None)
+            rows = len(first) if first is not None and first.ndim else 1
+            self.on_run(self._signature_of(fetches), rows, seconds)
+        return values
 
     def _run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout: float | None
@@ -135,6 +149,13 @@ class LoadedModel:
         finally:
             if options is not None:
                 pywrap_tf_session.TF_DeleteBuffer(options)
+
+    def _signature_of(self, fetches: Sequence[str]) -> str:
+        """The first signature with these outputs."""
+        if not self._names:
+            for name, signature in sorted(self.signatures.items(), reverse=True):
+                self._names[frozenset(info.name for info in signature.outputs.values())] = name
+        return self._names.get(frozenset(fetches), "")
 
     def close(self) -> None:
         """Frees the model. Runs that are still going on are cancelled."""

@@ -21,6 +21,7 @@ from serving.continuous import ContinuousModel, ContinuousSettings
 from serving.limits import Places
 from serving.loader import LoadedModel, load
 from serving.manager import ModelManager
+from serving.metrics import Metrics
 from serving.model_config import ModelConfig
 from serving.warmup import warm_up
 
@@ -28,7 +29,10 @@ _log = logging.getLogger(__name__)
 
 
 def manager_maker(
-    config: ServerConfig, loads: Places, batching: Batching | None = None
+    config: ServerConfig,
+    loads: Places,
+    batching: Batching | None = None,
+    metrics: Metrics | None = None,
 ) -> Callable[[ModelConfig], ModelManager]:
     """How the managers of a server's models are made.
 
@@ -36,6 +40,7 @@ def manager_maker(
       config: the server's.
       loads: places for loads, which all models share.
       batching: what batches the calls of all models; None for no batching.
+      metrics: told of each run of a model; None if nobody counts.
 
     Raises:
       SegueError: `tensorflow_session_config_file` cannot be read.
@@ -62,6 +67,7 @@ def manager_maker(
             gpu_memory_fraction=config.per_process_gpu_memory_fraction,
             runs=runs,
         )
+        runner = model
         if batching is not None:
             model = batching.wrap(model)
         if config.enable_continuous_batching:
@@ -74,6 +80,9 @@ def manager_maker(
             except BaseException:
                 model.close()
                 raise
+        if metrics is not None:
+            # From here on: runs of the warm-up are nobody's.
+            runner.on_run = functools.partial(metrics.observe_run, name)
         _log.debug("model %s: %s is loaded and warm", name, path)
         return model
 

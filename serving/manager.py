@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving import errors
+from serving import errors, logs
 from serving.errors import ServingError
 from serving.limits import Places
 from serving.policies import Policy, find_versions, latest
@@ -339,7 +339,13 @@ class ModelManager:
                     continue
             self._put_in_service(version, model)
             seconds = time.monotonic() - began
-            _log.info("model %s: version %d loaded in %.1f s", self.name, version.number, seconds)
+            _log.info(
+                "model %s: version %d loaded in %.1f s",
+                self.name,
+                version.number,
+                seconds,
+                extra=self._fields("loaded", version, ms=round(seconds * 1000)),
+            )
             return
         self._enter(version, State.END, failure)
 
@@ -368,7 +374,13 @@ class ModelManager:
             errors.one_line(error),
             f"; next try in {self._retry_seconds:g} s" if retry else "",
             exc_info=_log.isEnabledFor(logging.DEBUG),
+            extra=self._fields(
+                "load_failed", version, attempt=attempt, retry=retry, error=errors.one_line(error)
+            ),
         )
+
+    def _fields(self, event: str, version: _Version, **more: Any) -> dict[str, Any]:
+        return logs.fields(event=event, model=self.name, version=version.number, **more)
 
     def _gave_up(self, version: _Version) -> bool:
         """Waits before the next try; True when there is to be none."""
@@ -385,7 +397,12 @@ class ModelManager:
                 return  # `stop` closes it
         with self._unloads.one():
             self._close(version)
-        _log.info("model %s: version %d is unloaded", self.name, version.number)
+        _log.info(
+            "model %s: version %d is unloaded",
+            self.name,
+            version.number,
+            extra=self._fields("unloaded", version),
+        )
         if self._awaited(version):  # again, meanwhile
             self.poll()
 

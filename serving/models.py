@@ -99,6 +99,10 @@ class Models:
                 found[name] = version
         return found
 
+    def all_statuses(self) -> list[tuple[str, list[VersionStatus]]]:
+        """What is known of each model: its name, and its versions, the highest first."""
+        return [(name, manager.statuses()) for name, manager in self._managers.items()]
+
     @contextlib.contextmanager
     def acquire(self, spec: model_pb2.ModelSpec) -> Iterator[tuple[int, LoadedModel]]:
         """Lends the model that a request asks for.

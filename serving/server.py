@@ -8,9 +8,7 @@ TensorFlow is even imported, which takes seconds.
 
 from __future__ import annotations
 
-import errno
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,19 +26,21 @@ from serving.config_poll import ConfigPoller
 from serving.errors import ServingError, one_line
 from serving.limits import Places
 from serving.manager import ModelManager
+from serving.metrics import Metrics
 from serving.model_config import ModelConfig
 from serving.models import Models, ModelsUnavailable
+from serving.monitoring import prometheus_path
 from serving.policies import find_versions
 
 if TYPE_CHECKING:
     from serving.batching import Batching
+    from serving.http_server import HttpServer
 
 _log = logging.getLogger(__name__)
-_HOST_HINT = "give one with --host (127.0.0.1: this machine only, 0.0.0.0: all networks)"
 
 
 class ModelServer:
-    """A gRPC server for models; a context manager that starts and stops it.
+    """A gRPC and REST server for models; a context manager that starts and stops it.
 
     Args:
       config: what to serve, and where.
@@ -58,7 +58,10 @@ class ModelServer:
         self._pool: futures.ThreadPoolExecutor | None = None
         self._health: Any = None
         self._credentials: grpc.ServerCredentials | None = None
+        self._rest: HttpServer | None = None
+        self._metrics_path: str | None = None
         self._port = 0
+        self.metrics = Metrics()
 
     @property
     def port(self) -> int:
@@ -69,6 +72,11 @@ class ModelServer:
     def address(self) -> str:
         """`host:port`, for a gRPC channel."""
         return self.config.address(self._port)
+
+    @property
+    def rest_address(self) -> str:
+        """`host:port` of REST; "" when it is off or not yet open."""
+        return self.config.address(self.config.rest_api_port) if self._rest else ""
 
     @property
     def models(self) -> Models:
@@ -108,8 +116,11 @@ class ModelServer:
             parameters = batching_parameters.read(config.batching_parameters_file)
         if config.ssl_config_file:
             self._credentials = tls.server_credentials(Path(config.ssl_config_file))
-        if config.port:
-            _check_port(config)
+        if config.monitoring_config_file:
+            self._metrics_path = prometheus_path(config.monitoring_config_file)
+        for flag in ("port", "rest_api_port"):
+            if getattr(config, flag):
+                _check_port(config, flag)
         if config.grpc_socket_path:
             listen.free_socket_path(config.grpc_socket_path)
         configs = self._configured()
@@ -120,12 +131,13 @@ class ModelServer:
         from serving.loading import manager_maker
 
         if parameters is not None:
-            self._batching = Batching(parameters, config.batching_length_input)
+            self._batching = batching = Batching(parameters, config.batching_length_input)
+            self.metrics.watch_queue(lambda: batching.queued)
         # So many loads at the start, when nobody is served yet; see below.
         loads = Places(four_a_core())
         try:
             self._models = models = Models(
-                make=manager_maker(config, loads, self._batching),
+                make=manager_maker(config, loads, self._batching, self.metrics),
                 allow_unavailable_labels=config.allow_version_labels_for_unavailable_models,
             )
             if not models.reload(configs, give_up=self._stop_asked.is_set):
@@ -189,8 +201,11 @@ class ModelServer:
                 self._health.enter_graceful_shutdown()
             if self._poller is not None:
                 self._poller.stop(0)
-            if self._server is not None:
-                self._server.stop(grace).wait()
+            drained = self._server.stop(grace) if self._server is not None else None
+            if self._rest is not None:
+                self._rest.stop(grace)
+            if drained is not None:
+                drained.wait()
             if self._pool is not None:
                 self._pool.shutdown(wait=False)
             if self._poller is not None:
@@ -230,9 +245,10 @@ class ModelServer:
         from grpc_reflection.v1alpha import reflection
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-        from serving import services
+        from serving import services, watching
 
         config = self.config
+        self.metrics.watch(models.all_statuses)
         options: dict[str, int | str] = {
             # Two servers on one port would each get a part of the calls.
             "grpc.so_reuseport": 0,
@@ -246,6 +262,7 @@ class ModelServer:
         )
         server = grpc.server(
             self._pool,
+            interceptors=[watching.Watch(self.metrics, services.SERVICE_NAMES)],
             options=list(options.items()),
             maximum_concurrent_rpcs=config.max_concurrent_calls or None,
         )
@@ -262,9 +279,32 @@ class ModelServer:
         self._port = _bind(server, config, self._credentials)
         if config.grpc_socket_path:
             listen.add_socket(server, config.grpc_socket_path, self._credentials)
+        rest = self._new_rest(models) if config.rest_api_port else None
         server.start()
         self._server = server
-        _log.info("listening on %s", self.address)
+        if rest is not None:
+            rest.start()
+            self._rest = rest
+        _log.info("listening on %s", " and ".join(filter(None, (self.address, self.rest_address))))
+
+    def _new_rest(self, models: Models) -> HttpServer:
+        from serving.http_server import HttpServer
+        from serving.rest import RestApp, RestConfig
+
+        config = self.config
+        millis = config.rest_api_timeout_in_ms
+        app = RestApp(
+            models,
+            self.metrics,
+            RestConfig(
+                timeout=millis / 1000 if millis else None,
+                max_body_bytes=config.rest_api_max_body_bytes,
+                cors=config.rest_api_enable_cors_support,
+                metrics_path=self._metrics_path,
+            ),
+        )
+        listener = listen.bind(config.host, config.rest_api_port, "rest_api_port")
+        return HttpServer(app, listener, config.rest_threads, config.rest_api_max_body_bytes)
 
     def _add_health(self, server: grpc.Server) -> str:
         from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -328,24 +368,9 @@ def _config_error(config: ServerConfig, error: ServingError) -> SegueError:
     return SegueError(f"--model_config_file={config.model_config_file}: {message}")
 
 
-def _check_port(config: ServerConfig) -> None:
-    """Fails early if the port cannot be had; `_bind` has the last word."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise SegueError(
-            f"{config.host} is no address of this machine ({error.strerror}); {_HOST_HINT}"
-        ) from error
-    with socket.socket(family, kind, protocol) as probe:
-        # As gRPC does: a port whose last connections are still closing is free,
-        # one that somebody listens on is not.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            raise _port_error(config, error) from error
+def _check_port(config: ServerConfig, flag: str) -> None:
+    """Fails early if a port cannot be had; opening it has the last word."""
+    listen.bind(config.host, getattr(config, flag), flag).close()
 
 
 def _bind(
@@ -354,22 +379,8 @@ def _bind(
     try:
         port = listen.add_port(server, config.address(config.port), credentials)
     except RuntimeError as error:
-        raise _port_error(config, None) from error
+        raise listen.port_error(config.host, config.port, "port") from error
     if not port:
         # Older releases of grpcio answer 0 instead of raising.
-        raise _port_error(config, None)
+        raise listen.port_error(config.host, config.port, "port")
     return port
-
-
-def _port_error(config: ServerConfig, error: OSError | None) -> SegueError:
-    where = f"port {config.port} on {config.host}"
-    if error is None or error.errno == errno.EADDRINUSE:
-        return SegueError(
-            f"{where} is already in use; stop its owner, or choose another with --port"
-            " (0 takes any free one)"
-        )
-    if error.errno == errno.EACCES:
-        return SegueError(f"{where} needs privileges; choose one above 1023 with --port")
-    if error.errno == errno.EADDRNOTAVAIL:
-        return SegueError(f"{config.host} is no address of this machine; {_HOST_HINT}")
-    return SegueError(f"{where} cannot be opened: {error.strerror}; choose another with --port")

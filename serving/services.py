@@ -37,7 +37,8 @@ SERVICE_NAMES = (
 )
 # The names that TensorFlow Serving's health service knows them by.
 HEALTH_NAMES = ("PredictionService", "ModelService")
-_SIGNATURE_DEF = "signature_def"
+# The one field that GetModelMetadata knows.
+SIGNATURE_DEF = "signature_def"
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +55,6 @@ def _answered(method: Callable[[Any, Any, grpc.ServicerContext], Any]) -> Callab
         except Exception as error:
             _log.exception("%s failed", method.__name__)
             answer = errors.internal(f"{method.__name__} failed: {errors.one_line(error)}")
-        _log.debug("%s: %s: %s", method.__name__, answer.code.name, answer.message)
         return context.abort(answer.code, answer.wire_message)
 
     return call
@@ -97,22 +97,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        _demand_model_spec(request)
-        _check_metadata_fields(request.metadata_field)
-        with self._models.acquire(request.model_spec) as (version, model):
-            signatures = get_model_metadata_pb2.SignatureDefMap()
-            for name, signature in model.signatures.items():
-                signatures.signature_def[name].CopyFrom(signature)
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        response.model_spec.name = request.model_spec.name
-        response.model_spec.version.value = version
-        response.metadata[_SIGNATURE_DEF].Pack(signatures)
-        return response
+        return get_model_metadata(self._models, request)
 
     def _run(self, run: Callable[..., Any], request: Any, context: grpc.ServicerContext) -> Any:
         _demand_model_spec(request)
-        with self._models.acquire(request.model_spec) as (version, model):
-            return run(model, request, version, context.time_remaining())
+        return infer(self._models, run, request, context.time_remaining())
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -125,18 +114,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        _demand_model_spec(request)
-        response = get_model_status_pb2.GetModelStatusResponse()
-        for status in self._models.statuses(request.model_spec):
-            entry = response.model_version_status.add(
-                version=status.version, state=int(status.state)
-            )
-            # Set even when there is no error: code 0, OK.
-            entry.status.SetInParent()
-            if status.error:
-                entry.status.error_code = status.error.number
-                entry.status.error_message = status.error.message
-        return response
+        return get_model_status(self._models, request)
 
     @_answered
     def HandleReloadConfigRequest(
@@ -157,6 +135,63 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return response
 
 
+def infer(models: Models, run: Callable[..., Any], request: Any, timeout: float | None) -> Any:
+    """Answers a request that runs one model, whichever door it came through.
+
+    Args:
+      models: the server's.
+      run: `inference.predict`, `classify` or `regress`.
+      request: its proto, with a model_spec.
+      timeout: seconds that it may take; None for any time.
+
+    Raises:
+      ServingError: NOT_FOUND for no such model, or as `run`.
+    """
+    with models.acquire(request.model_spec) as (version, model):
+        return run(model, request, version, timeout)
+
+
+def get_model_metadata(
+    models: Models, request: get_model_metadata_pb2.GetModelMetadataRequest
+) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """The signatures of a model; what GetModelMetadata answers, and REST's `/metadata`.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT for another field, NOT_FOUND for no such model.
+    """
+    _demand_model_spec(request)
+    _check_metadata_fields(request.metadata_field)
+    with models.acquire(request.model_spec) as (version, model):
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        for name, signature in model.signatures.items():
+            signatures.signature_def[name].CopyFrom(signature)
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = request.model_spec.name
+    response.model_spec.version.value = version
+    response.metadata[SIGNATURE_DEF].Pack(signatures)
+    return response
+
+
+def get_model_status(
+    models: Models, request: get_model_status_pb2.GetModelStatusRequest
+) -> get_model_status_pb2.GetModelStatusResponse:
+    """The versions of a model; what GetModelStatus answers, and REST's status.
+
+    Raises:
+      ServingError: NOT_FOUND for no such model or version.
+    """
+    _demand_model_spec(request)
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for status in models.statuses(request.model_spec):
+        entry = response.model_version_status.add(version=status.version, state=int(status.state))
+        # Set even when there is no error: code 0, OK.
+        entry.status.SetInParent()
+        if status.error:
+            entry.status.error_code = status.error.number
+            entry.status.error_message = status.error.message
+    return response
+
+
 _NO_MODEL_SPEC = predict_pb2.PredictRequest().model_spec
 
 
@@ -171,5 +206,5 @@ def _check_metadata_fields(fields: Sequence[str]) -> None:
             "GetModelMetadataRequest must specify at least one metadata_field"
         )
     for field in fields:
-        if field != _SIGNATURE_DEF:
+        if field != SIGNATURE_DEF:
             raise errors.invalid_argument(f"Metadata field {field} is not supported")

@@ -29,7 +29,7 @@ from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 MAX_EXPANDED_BYTES = 64 * 2**20
 
 # numpy's limit (TensorFlow's own is 254, but no client makes such tensors).
-_MAX_RANK = 32
+MAX_RANK = 32
 
 # What TensorFlow keeps for a short string, at least.
 _STRING_BYTES = 24
@@ -147,8 +147,8 @@ def encode(array: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
 def _shape(proto: tensor_shape_pb2.TensorShapeProto) -> tuple[int, ...]:
     if proto.unknown_rank:
         raise ValueError("the shape has no rank")
-    if len(proto.dim) > _MAX_RANK:
-        raise ValueError(f"{len(proto.dim)} dimensions; at most {_MAX_RANK} can be read")
+    if len(proto.dim) > MAX_RANK:
+        raise ValueError(f"{len(proto.dim)} dimensions; at most {MAX_RANK} can be read")
     shape = tuple(dim.size for dim in proto.dim)
     # The second condition keeps shapes like [0, 2**62, 2**62] from numpy.
     if any(size < 0 for size in shape) or math.prod(max(s, 1) for s in shape) >= 2**62:

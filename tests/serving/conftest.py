@@ -346,6 +346,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.fixture
+def spare_port():
+    """A port that nobody listens on."""
+    return free_port()
+
+
 @pytest.fixture(
     scope="session",
     params=["embedded", *([BINARY] if shutil.which(BINARY) else [])],

@@ -31,6 +31,27 @@ def test_defaults_are_those_of_the_command_line():
         ("grace_seconds", -0.5, "--grace_seconds=-0.5 is not a number from 0 to 2147483647"),
         ("model_name", "", "the model has no name: give one with --model_name (default: segue)"),
         (
+            "rest_api_port",
+            8500,
+            "--rest_api_port=8500 is gRPC's port, too; choose another for one",
+        ),
+        ("rest_api_port", -1, "--rest_api_port=-1 is not a whole number from 0 to 65535"),
+        (
+            "rest_api_timeout_in_ms",
+            -1,
+            "--rest_api_timeout_in_ms=-1 is not a whole number from 0 to 2147483647",
+        ),
+        (
+            "rest_api_num_threads",
+            -1,
+            "--rest_api_num_threads=-1 is not a whole number from 0 to 4096",
+        ),
+        (
+            "rest_api_max_body_bytes",
+            0,
+            "--rest_api_max_body_bytes=0 is not a whole number from 1 to 2147483647",
+        ),
+        (
             "model_base_path",
             " ",
             "no model to serve: give its folder with --model_base_path, or several with"

@@ -116,7 +116,7 @@ def test_two_servers_do_not_share_a_port(serve, base, push, monkeypatch):
     push(base, 1)
     first = serve()
     # The port may be taken between the early check and gRPC's own bind.
-    monkeypatch.setattr("serving.server._check_port", lambda config: None)
+    monkeypatch.setattr("serving.server._check_port", lambda *_: None)
     with pytest.raises(SegueError, match=f"port {first.port} on 127.0.0.1 is already in use"):
         serve(port=first.port)
 

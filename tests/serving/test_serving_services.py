@@ -56,6 +56,9 @@ def test_an_unexpected_exception_is_internal_and_one_line(fails, caplog):
             raise RuntimeError("two\nlines")
 
     class Context:
+        def time_remaining(self):
+            return None
+
         def add_callback(self, callback):
             return True
 
