@@ -33,7 +33,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,6 @@ from music.codec import build_codec
 from serving import calls, errors
 from serving.errors import ServingError
 from serving.loader import LoadedModel
-
-OnRun = Callable[[str, int, int], None]
 
 _log = logging.getLogger(__name__)
 
@@ -334,18 +332,11 @@ class Scheduler:
     Args:
       songs: what runs them.
       settings: workers and limits.
-      on_run: told of each run: the signature, its rows, and once more its rows.
     """
 
-    def __init__(
-        self,
-        songs: Songs,
-        settings: ContinuousSettings,
-        on_run: OnRun | None = None,
-    ):
+    def __init__(self, songs: Songs, settings: ContinuousSettings):
         self._songs = songs
         self._settings = settings
-        self._on_run = on_run
         self._changed = threading.Condition()
         # The requests with songs that wait; the first is next.
         self._requests: collections.deque[Request] = collections.deque()
@@ -491,8 +482,6 @@ class Scheduler:
             _log.exception("a run failed")
             self._set_apart(songs, most, errors.internal(errors.one_line(error)))
             return
-        if self._on_run:
-            self._on_run("resume", len(songs), len(songs))
         self._settle(songs, rest)
 
     def _set_apart(self, songs: list[Song], most: int, error: ServingError) -> None:
@@ -533,7 +522,6 @@ class ContinuousModel(LoadedModel):
       model: what runs; everything that is no song goes there as it is.
       facts: what `facts_of` read.
       settings: workers and limits.
-      on_run: as in `Scheduler`.
     """
 
     def __init__(
@@ -541,14 +529,13 @@ class ContinuousModel(LoadedModel):
         model: LoadedModel,
         facts: Mapping[str, Any],
         settings: ContinuousSettings,
-        on_run: OnRun | None = None,
     ):
         # The session stays with the model that is wrapped.
         self.path = model.path
         self.meta_graph = model.meta_graph
         self._model = model
         self._songs = Songs(model, facts)
-        self._scheduler = Scheduler(self._songs, settings, on_run)
+        self._scheduler = Scheduler(self._songs, settings)
 
     @property
     def songs(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,9 @@ def manager_maker(
         max_rows=config.continuous_max_rows,
         max_queued_rows=config.continuous_max_queued_rows,
     )
+    composing: weakref.WeakSet[ContinuousModel] = weakref.WeakSet()
+    if metrics is not None:
+        metrics.watch_songs(lambda: sum(model.songs for model in list(composing)))
     unloads = Places(max(1, config.num_unload_threads))
 
     def load_version(name: str, path: Path) -> LoadedModel:
@@ -74,6 +78,7 @@ def manager_maker(
             facts = continuous.facts_of(path, model.signatures)
             if facts is not None:
                 model = ContinuousModel(model, facts, songs)
+                composing.add(model)
         if config.enable_model_warmup:
             try:
                 warm_up(model, max(1, config.num_request_iterations_for_warmup))

@@ -13,6 +13,8 @@ made up by callers would each take memory for ever.
 
 from __future__ import annotations
 
+import collections
+import threading
 from collections.abc import Callable, Iterable, Iterator
 
 import prometheus_client
@@ -71,9 +73,14 @@ class Metrics:
         self._queue = self._gauge(
             ":segue:serving:queue_length", "Requests of all models that wait for a batch.", ()
         )
+        self._songs = self._gauge(
+            ":segue:serving:songs_under_way", "Songs that are being made or wait for a run.", ()
+        )
         self._in_flight = self._gauge(
             ":segue:serving:calls_in_flight", "Calls that are being answered.", ("entrypoint",)
         )
+        self._lock = threading.Lock()
+        self._inside: collections.Counter[str] = collections.Counter()
         self._registry.register(self)
 
     def watch(self, statuses: Statuses) -> None:
@@ -83,6 +90,13 @@ class Metrics:
     def call_began(self, entrypoint: str) -> None:
         """A call is being answered (`GRPC` or `REST`)."""
         self._in_flight.labels(entrypoint).inc()
+        with self._lock:
+            self._inside[entrypoint] += 1
+
+    def calls_inside(self, entrypoint: str) -> int:
+        """Calls that are being answered now."""
+        with self._lock:
+            return self._inside[entrypoint]
 
     def call_ended(
         self, entrypoint: str, api: str, model: str, status: str, seconds: float, counted: bool
@@ -99,6 +113,8 @@ class Metrics:
             metadata and status calls.
         """
         self._in_flight.labels(entrypoint).dec()
+        with self._lock:
+            self._inside[entrypoint] -= 1
         if not counted:
             return
         model = self._known(model)
@@ -125,6 +141,10 @@ class Metrics:
     def watch_queue(self, length: Callable[[], int]) -> None:
         """As `set_queue`, but asked for when somebody looks."""
         self._queue.set_function(length)
+
+    def watch_songs(self, count: Callable[[], int]) -> None:
+        """Sets what is asked for the songs under way when somebody looks."""
+        self._songs.set_function(count)
 
     def page(self) -> bytes:
         """All of it in Prometheus' text format 0.0.4 (`CONTENT_TYPE`)."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from music.errors import SegueError
-from serving import batching_parameters, listen, model_config, tls
+from serving import batching_parameters, listen, model_config, tls, watching
 from serving.config import ServerConfig, four_a_core
 from serving.config_poll import ConfigPoller
 from serving.errors import ServingError, one_line
@@ -204,8 +204,8 @@ class ModelServer:
             drained = self._server.stop(grace) if self._server is not None else None
             if self._rest is not None:
                 self._rest.stop(grace)
-            if drained is not None:
-                drained.wait()
+            if self._server is not None and drained is not None:
+                self._drain(self._server, drained)
             if self._pool is not None:
                 self._pool.shutdown(wait=False)
             if self._poller is not None:
@@ -215,6 +215,15 @@ class ModelServer:
             if self._batching is not None:
                 self._batching.close()
             self._stopped.set()
+
+    def _drain(self, server: grpc.Server, drained: threading.Event) -> None:
+        """Waits for the calls that run; watches of health have no end and are cut off."""
+        quiet = 0
+        while not drained.wait(0.05):
+            quiet = 0 if self.metrics.calls_inside(watching.GRPC) else quiet + 1
+            # Twice: a call that has just come in may not be counted yet.
+            if quiet == 2:
+                server.stop(0).wait()
 
     def __enter__(self) -> ModelServer:
         self.start()
@@ -245,7 +254,7 @@ class ModelServer:
         from grpc_reflection.v1alpha import reflection
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-        from serving import services, watching
+        from serving import services
 
         config = self.config
         self.metrics.watch(models.all_statuses)

@@ -17,10 +17,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 SERVING = Path(__file__).parents[2] / "serving"
 
-pytestmark = pytest.mark.xfail(
-    strict=True, reason="REST, batching and configuration files are on other branches"
-)
-
 
 @pytest.fixture(scope="module")
 def compose():

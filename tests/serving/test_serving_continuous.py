@@ -46,11 +46,11 @@ def continuous(direct):
     """continuous(kind, **settings): the same model, its songs sharing the processor."""
     opened = []
 
-    def continuous(kind="small", on_run=None, **given):
+    def continuous(kind="small", **given):
         model = Shared(direct(kind))
         facts = facts_of(model.path, model.signatures)
         chosen = ContinuousSettings(**({"workers": 2, "max_rows": 8} | given))
-        opened.append(ContinuousModel(model, facts, chosen, on_run))
+        opened.append(ContinuousModel(model, facts, chosen))
         opened[-1].inner = model
         return opened[-1]
 
@@ -342,14 +342,6 @@ def test_rows_of_one_run_have_primes_of_about_one_length(continuous, eventually)
     for feeds in model.inner.runs:
         spread = {int(n - 1).bit_length() for n in feeds[name]}
         assert len(spread) == 1
-
-
-def test_runs_are_told_of(continuous):
-    told = []
-    model = continuous(on_run=lambda *run: told.append(run))
-    call(model, "generate", **song_inputs(6, steps=[3] * 6))
-    assert {name for name, _, _ in told} == {"resume"}
-    assert sum(rows for _, rows, _ in told) >= 6
 
 
 # ends

@@ -6,11 +6,14 @@ test_conformance_versions.py.
 
 import errno
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent import futures
 from pathlib import Path
 
@@ -180,12 +183,51 @@ def test_health_turns_to_not_serving_before_the_stop(serve, base, push, connect,
     thread = threading.Thread(target=lambda: _collect(watch, seen), daemon=True)
     thread.start()
     eventually(lambda: seen == [health_pb2.HealthCheckResponse.SERVING])
-    server.stop(1)
+    began = time.monotonic()
+    server.stop(60)  # a watch has no end of its own, and keeps nobody
     thread.join(20)
+    assert time.monotonic() - began < 15
     assert seen == [
         health_pb2.HealthCheckResponse.SERVING,
         health_pb2.HealthCheckResponse.NOT_SERVING,
     ]
+
+
+def test_songs_share_the_cores_unless_told_otherwise(serve, base, exported, connect, fails):
+    shutil.copytree(exported("small").path, base / "1")
+    inputs = {
+        "prime": np.array([[[0, 60, 6]]] * 3, np.int32),
+        "prime_length": np.ones(3, np.int32),
+        "steps": np.array([40, 3, 0], np.int32),
+        "temperature": np.ones(3, np.float32),
+        "top_k": np.zeros(3, np.int32),
+        "top_p": np.ones(3, np.float32),
+        "may_end": np.zeros(3, bool),
+        "seed": np.array([1, 2, 3]),
+        "position": np.zeros(3, np.int32),
+    }
+    answers = []
+    for flags in (
+        {},
+        {"enable_continuous_batching": False},
+        {"enable_batching": True},
+        {"enable_batching": True, "enable_continuous_batching": False},
+    ):
+        server = serve(**flags)
+        client = connect(server)
+        answers.append(client.predict(inputs, "generate").outputs)
+        # The metrics tell which signature ran.
+        runs = re.findall(
+            r'batch_size_count.*signature="(\w+)".* (\d+)', server.metrics.page().decode()
+        )
+        shared = flags.get("enable_continuous_batching", True)
+        ran = re.findall(r'batch_size_count.*signature="(\w+)"', page)
+        assert ran == ["resume" if shared else "generate"]
+    for other in answers[1:]:
+        for name, proto in answers[0].items():
+            assert proto == other[name]
+    narrow = connect(serve(continuous_max_queued_rows=2))
+    fails("RESOURCE_EXHAUSTED", narrow.predict, inputs, "generate")
 
 
 def _collect(watch, seen):
