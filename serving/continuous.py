@@ -69,7 +69,7 @@ _INPUTS = {
 SHORT_STEPS = 32
 LONG_STEPS = 256
 # The longest part of a prime that one run reads.
-PRIME_STEPS = 512
+PRIME_STEPS = 256
 # Fewer rows than this on a core cost about as much as one.
 _LEAST_ROWS = 4
 
@@ -170,7 +170,7 @@ class Songs:
     """What the signatures of one model mean.
 
     Args:
-      model: the loaded model, which runs `resume`.
+      model: what runs `resume`.
       facts: its assets/segue.json.
     """
 
@@ -233,7 +233,7 @@ class Songs:
         named = {outputs[alias].name: value for alias, value in values.items()}
         return [named[name] for name in fetches]
 
-    def run(self, songs: Sequence[Song], most: int, timeout: float | None) -> list[Song]:
+    def run(self, songs: Sequence[Song], most: int) -> list[Song]:
         """Moves songs on by at most `most` events, in one run.
 
         Returns:
@@ -262,7 +262,7 @@ class Songs:
         feeds = {
             name: np.asarray(values[alias], _DTYPES[alias]) for alias, name in self._feeds.items()
         }
-        events, log_prob, state = self._model.run(feeds, self._fetches, timeout)
+        events, log_prob, state = self._model.run_here(feeds, self._fetches)
         rest = []
         for row, song in enumerate(songs):
             song.state = state[row].copy()
@@ -471,10 +471,8 @@ class Scheduler:
         songs = [song for song in songs if not song.request.done.is_set()]
         if not songs:
             return
-        latest = max(song.request.deadline for song in songs)
-        timeout = None if math.isinf(latest) else latest - time.monotonic()
         try:
-            rest = self._songs.run(songs, most, timeout)
+            rest = self._songs.run(songs, most)
         except ServingError as error:
             self._set_apart(songs, most, error)
             return
@@ -519,9 +517,10 @@ class ContinuousModel(LoadedModel):
     """A LoadedModel whose songs share the processor; safe to use from many threads.
 
     Args:
-      model: what runs; everything that is no song goes there as it is.
+      model: where everything that is no song goes as it is.
       facts: what `facts_of` read.
       settings: workers and limits.
+      runner: what runs the songs, when `model` would batch them again.
     """
 
     def __init__(
@@ -529,12 +528,13 @@ class ContinuousModel(LoadedModel):
         model: LoadedModel,
         facts: Mapping[str, Any],
         settings: ContinuousSettings,
+        runner: LoadedModel | None = None,
     ):
         # The session stays with the model that is wrapped.
         self.path = model.path
         self.meta_graph = model.meta_graph
         self._model = model
-        self._songs = Songs(model, facts)
+        self._songs = Songs(runner or model, facts)
         self._scheduler = Scheduler(self._songs, settings)
 
     @property

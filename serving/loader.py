@@ -124,9 +124,27 @@ class LoadedModel:
           ServingError: with the runtime's own code and message.
         """
         with limits.run_in(self._runs, timeout) as left:
-            began = time.perf_counter()
-            values = self._run(feeds, fetches, left)
-            seconds = time.perf_counter() - began
+            return self._timed(feeds, fetches, _run_options(left))
+
+    def run_here(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
+        """As `run`, with every operation in the calling thread.
+
+        For a caller that has a thread a core and keeps runs short: a graph without
+        anything to do at the same time is through sooner when it is not handed from
+        thread to thread (8% at the least, for a song alone). Such a run takes none
+        of the places for runs, and cannot be broken off.
+
+        Raises:
+          ServingError: as `run`.
+        """
+        return self._timed(feeds, fetches, _options(inter_op_thread_pool=-1))
+
+    def _timed(
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], options: Any
+    ) -> list[np.ndarray]:
+        began = time.perf_counter()
+        values = self._run(feeds, fetches, options)
+        seconds = time.perf_counter() - began
         if self.on_run:
             first = next(iter(feeds.values()), None)
             rows = len(first) if first is not None and first.ndim else 1
@@ -134,11 +152,8 @@ class LoadedModel:
         return values
 
     def _run(
-        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout: float | None
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], options: Any
     ) -> list[np.ndarray]:
-        if timeout is not None and timeout <= 0:
-            raise errors.deadline_exceeded("Deadline exceeded before the run could start")
-        options = _run_options(timeout)
         try:
             outputs = [self._handle(name, feeds, fetches) for name in fetches]
             inputs = {self._handle(name, feeds, fetches): feeds[name] for name in feeds}
@@ -329,10 +344,16 @@ def _run_options(timeout: float | None) -> Any:
     """A buffer with RunOptions, to be deleted by the caller; None for none."""
     if timeout is None:
         return None
+    if timeout <= 0:
+        raise errors.deadline_exceeded("Deadline exceeded before the run could start")
     # RunOptions takes whole milliseconds and reads 0 as no limit. Deadlines too
     # far away to matter (gRPC's infinite one is 292 years) would overflow it.
     millis = max(1, min(int(timeout * 1000), 2**31 - 1))
-    options = config_pb2.RunOptions(timeout_in_ms=millis)
+    return _options(timeout_in_ms=millis)
+
+
+def _options(**values: int) -> Any:
+    options = config_pb2.RunOptions(**values)
     return pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
 
 

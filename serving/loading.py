@@ -77,7 +77,7 @@ def manager_maker(
         if config.enable_continuous_batching:
             facts = continuous.facts_of(path, model.signatures)
             if facts is not None:
-                model = ContinuousModel(model, facts, songs)
+                model = ContinuousModel(model, facts, songs, runner)
                 composing.add(model)
         if config.enable_model_warmup:
             try:

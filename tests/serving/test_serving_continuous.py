@@ -70,10 +70,10 @@ class Shared:
     def __getattr__(self, name):
         return getattr(self._model, name)
 
-    def run(self, feeds, fetches, timeout=None):
+    def run_here(self, feeds, fetches):
         self.runs.append(feeds)
         self.hook(feeds)
-        return self._model.run(feeds, fetches, timeout)
+        return self._model.run_here(feeds, fetches)
 
     def close(self):
         pass
