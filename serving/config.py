@@ -135,7 +135,7 @@ class ServerConfig:
     batching_parameters_file: str | os.PathLike[str] | None = None
     batching_length_input: str = "steps"
     enable_continuous_batching: bool = True
-    continuous_max_rows: int = 32
+    continuous_max_rows: int = 64
     continuous_max_queued_rows: int = 4096
     wait_for_model_seconds: float = 0.0
     rest_api_port: int = 0

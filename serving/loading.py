@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tensorflow.core.protobuf import config_pb2
 
-from serving import continuous, textproto
+from serving import songs, textproto
 from serving.batching import Batching
 from serving.config import ServerConfig, cores
 from serving.continuous import ContinuousModel, ContinuousSettings
@@ -51,7 +51,7 @@ def manager_maker(
         path = Path(config.tensorflow_session_config_file)
         textproto.read(path, session_config, "tensorflow_session_config_file")
     runs = Places(config.runs)
-    songs = ContinuousSettings(
+    sharing = ContinuousSettings(
         workers=cores(),
         max_rows=config.continuous_max_rows,
         max_queued_rows=config.continuous_max_queued_rows,
@@ -75,9 +75,9 @@ def manager_maker(
         if batching is not None:
             model = batching.wrap(model)
         if config.enable_continuous_batching:
-            facts = continuous.facts_of(path, model.signatures)
+            facts = songs.facts_of(path, model.signatures)
             if facts is not None:
-                model = ContinuousModel(model, facts, songs, runner)
+                model = ContinuousModel(model, facts, sharing, runner)
                 composing.add(model)
         if config.enable_model_warmup:
             try:

@@ -18,10 +18,10 @@ from serving.continuous import (
     SHORT_STEPS,
     ContinuousModel,
     ContinuousSettings,
-    facts_of,
 )
 from serving.errors import ServingError
 from serving.loader import load
+from serving.songs import facts_of
 
 OUTPUTS = ("events", "log_prob", "state")
 
