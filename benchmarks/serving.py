@@ -207,22 +207,29 @@ def _percentile(values: list[float], percent: int) -> float:
 
 
 def _notes(server: Served) -> Callable[[int], None]:
-    """One note a call, by `step`, from a connection of its own."""
+    """A note a call, of whatever version is the newest."""
     from client.connection import Connection
-    from client.generation import GenerationClient, Sampling
 
-    client = GenerationClient(Connection(server.target))
-    client.describe()
-    prime = random_prime(2)
+    connection = Connection(server.target)
+    inputs = {
+        "prime": random_prime(2)[None],
+        "prime_length": np.array([2], np.int32),
+        "steps": np.array([1], np.int32),
+        "temperature": np.ones(1, np.float32),
+        "top_k": np.zeros(1, np.int32),
+        "top_p": np.ones(1, np.float32),
+        "may_end": np.zeros(1, bool),
+        "position": np.zeros(1, np.int32),
+    }
 
     def ask(place: int) -> None:
-        client.generate([prime], 1, Sampling(seed=place))
+        connection.call("generate", inputs | {"seed": np.array([place])})
 
     return ask
 
 
 def _swap() -> Rows:
-    """10,000 calls while new versions are pushed; a failed call raises."""
+    """10,000 calls while new versions are pushed and warmed up; a failed call raises."""
     with served() as server:
         ask = _notes(server)
         callers = 8

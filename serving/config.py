@@ -73,6 +73,9 @@ class ServerConfig:
       per_process_gpu_memory_fraction: share of a GPU's memory to take at the
         start; 0 takes what is needed, when it is needed.
       max_message_bytes: the largest request and response, at most 2**31 - 1.
+      max_rows: the most rows of a request; 0 is what the model allows.
+      max_prime: the most events of a prime; 0 likewise.
+      max_steps: the most events that a row may ask for; 0 likewise.
       enable_model_warmup: run assets.extra/tf_serving_warmup_requests before a
         version becomes available.
       num_request_iterations_for_warmup: how often each such request is run;
@@ -128,6 +131,9 @@ class ServerConfig:
     tensorflow_session_config_file: str | os.PathLike[str] | None = None
     per_process_gpu_memory_fraction: float = 0.0
     max_message_bytes: int = INT32_MAX
+    max_rows: int = 0
+    max_prime: int = 0
+    max_steps: int = 0
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 0
     enable_grpc_healthcheck_service: bool = True
@@ -193,6 +199,8 @@ class ServerConfig:
                 f"--rest_api_port={self.rest_api_port} is gRPC's port, too; choose another for one"
             )
         self._in_range("grace_seconds", 0, INT32_MAX)
+        for field in ("max_rows", "max_prime", "max_steps"):
+            self._in_range(field, 0, INT32_MAX)
         self._in_range("continuous_max_rows", 1, 1024)
         self._in_range("continuous_max_queued_rows", 1, 2**31 - 1)
         if self.batching_parameters_file and not self.enable_batching:

@@ -27,6 +27,7 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 
 from serving import errors, limits, tensors
+from serving.caps import Caps
 from serving.errors import ServingError
 from serving.limits import Places
 
@@ -43,9 +44,11 @@ class LoadedModel:
       on_run: called after each run with the name of the signature whose outputs it
         fetched ("" if there is none), the rows of its first input (1 for a scalar)
         and the seconds it took.
+      caps: how much one `predict` may ask for.
     """
 
     on_run: Callable[[str, int, float], None] | None = None
+    caps = Caps()
 
     def __init__(
         self,
@@ -103,6 +106,7 @@ class LoadedModel:
         signature = self.signatures[signature_name]
         _check_input_count(signature, inputs)
         feeds = _feeds(signature, inputs)
+        self.caps.check({a: feeds[i.name] for a, i in signature.inputs.items()})
         aliases = _output_aliases(signature, output_filter)
         fetches = [signature.outputs[alias].name for alias in aliases]
         return dict(zip(aliases, self.run(feeds, fetches, timeout), strict=True))

@@ -17,6 +17,7 @@ from tensorflow.core.protobuf import config_pb2
 
 from serving import songs, textproto
 from serving.batching import Batching
+from serving.caps import Caps
 from serving.config import ServerConfig, cores
 from serving.continuous import ContinuousModel, ContinuousSettings
 from serving.limits import Places
@@ -80,6 +81,7 @@ def manager_maker(
                 model = ContinuousModel(model, facts, sharing, runner)
                 composing.add(model)
         if config.enable_model_warmup:
+            # Recorded requests may ask for more than callers may.
             try:
                 warm_up(model, max(1, config.num_request_iterations_for_warmup))
             except BaseException:
@@ -88,6 +90,7 @@ def manager_maker(
         if metrics is not None:
             # From here on: runs of the warm-up are nobody's.
             runner.on_run = functools.partial(metrics.observe_run, name)
+        model.caps = Caps(config.max_rows, config.max_prime, config.max_steps)
         _log.debug("model %s: %s is loaded and warm", name, path)
         return model
 
