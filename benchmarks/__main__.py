@@ -25,6 +25,8 @@ OUT = Path("out") / "benchmarks"
 def main(names: list[str]) -> int:
     """Runs the named benchmarks, or all of them."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Of libraries about the Python versions they will drop; processes inherit it.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
     warnings.filterwarnings("ignore", category=FutureWarning)
     known = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
     known = [name for name in known if not name.startswith("_")]
