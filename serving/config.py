@@ -20,8 +20,13 @@ INT32_MAX = 2**31 - 1
 
 
 def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """The cores that this process may use: those it is bound to, or a container's share."""
+    bound = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(bound, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such file, or "max": no share
+        return bound
 
 
 def four_a_core() -> int:
@@ -56,9 +61,10 @@ class ServerConfig:
       grpc_socket_path: a Unix socket to listen on as well; "" for none.
       grpc_channel_arguments: gRPC's own settings, `key=value,...`.
       grpc_max_threads: calls inside at the same time, most of which wait (for
-        a batch, or for one of the `max_concurrent_runs`). More wait outside.
-      max_concurrent_calls: calls inside and outside together; one more is
-        answered with RESOURCE_EXHAUSTED. 0 for no limit, as in the binary.
+        a batch, or for one of the `max_concurrent_runs`). More wait outside, and
+        health with them: keep it above `max_concurrent_calls`.
+      max_concurrent_calls: calls of models inside and outside together; one more
+        is answered with RESOURCE_EXHAUSTED. 0 for no limit, as in the binary.
       max_concurrent_runs: runs of models at the same time; None for four a core.
       max_num_load_retries: tries after a failed load, before it is given up.
       load_retry_interval_micros: pause between those tries, in microseconds.
@@ -120,7 +126,7 @@ class ServerConfig:
     ssl_config_file: str | os.PathLike[str] | None = None
     grpc_socket_path: str = ""
     grpc_channel_arguments: str = ""
-    grpc_max_threads: int = 256
+    grpc_max_threads: int = 1088
     max_concurrent_calls: int = 1024
     max_concurrent_runs: int | None = None
     max_num_load_retries: int = 5

@@ -102,26 +102,20 @@ class Scheduler:
             DEADLINE_EXCEEDED, CANCELLED when the caller has gone, UNAVAILABLE
             when the model is being closed, or what a run raised.
         """
-        settings, rows = self._settings, request.pending
+        rows, size = request.pending, request.size
         with self._changed:
-            if self._closed:
-                raise errors.unavailable("the model is being unloaded")
-            if (
-                self._rows + rows > settings.max_queued_rows
-                or self._events + request.size > settings.max_queued_events
-            ):
-                raise errors.resource_exhausted(
-                    "The batch scheduling queue to which this task was submitted is full; "
-                    f"{self._rows} rows are under way"
-                )
+            self._admit(rows, size)
             self._rows += rows
-            self._events += request.size
-            self._requests.append(request)
-            self._start_worker()
-            self._changed.notify()
+            self._events += size
         call = calls.current()
         gone = functools.partial(self._fail, request, errors.cancelled("The caller is gone"))
         try:
+            # Not before it was let in: what is refused must not cost memory.
+            request.allocate()
+            with self._changed:
+                self._requests.append(request)
+                self._start_worker()
+                self._changed.notify()
             with call.when_gone(gone) if call else contextlib.nullcontext():
                 left = request.deadline - time.monotonic()
                 if not request.done.wait(min(left, threading.TIMEOUT_MAX)):
@@ -129,9 +123,38 @@ class Scheduler:
         finally:
             with self._changed:
                 self._rows -= rows
-                self._events -= request.size
+                self._events -= size
         if request.error:
-            raise request.error
+            # A new one: the traceback of an error that others hold would keep all
+            # that this call holds.
+            raise ServingError(request.error.code, request.error.message)
+
+    def _admit(self, rows: int, size: int) -> None:
+        """Refuses what is too much, for ever or for now; the lock is held."""
+        settings = self._settings
+        if self._closed:
+            raise errors.unavailable("the model is being unloaded")
+        if rows > settings.max_queued_rows:
+            raise errors.invalid_argument(
+                f"a call may have at most {settings.max_queued_rows} rows on this server "
+                f"(--continuous_max_queued_rows), got {rows}"
+            )
+        if size > settings.max_queued_events:
+            raise errors.invalid_argument(
+                f"a call may have at most {settings.max_queued_events} events on this server, "
+                f"those of its primes included, got {size}"
+            )
+        if self._rows + rows > settings.max_queued_rows:
+            raise errors.resource_exhausted(
+                "The batch scheduling queue to which this task was submitted is full; "
+                f"{self._rows} rows are under way of at most {settings.max_queued_rows} "
+                "(--continuous_max_queued_rows)"
+            )
+        if self._events + size > settings.max_queued_events:
+            raise errors.resource_exhausted(
+                "The batch scheduling queue to which this task was submitted is full; songs of "
+                f"{self._events} events are under way of at most {settings.max_queued_events}"
+            )
 
     def close(self) -> None:
         """Fails what is under way and ends the workers."""
@@ -155,8 +178,13 @@ class Scheduler:
         thread = threading.Thread(
             target=self._work, name=f"songs-{len(self._workers)}", daemon=True
         )
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left
+            if not self._workers:
+                raise errors.resource_exhausted(f"no worker could be started: {error}") from error
+            return
         self._workers.append(thread)
-        thread.start()
 
     def _work(self) -> None:
         while True:
@@ -201,7 +229,14 @@ class Scheduler:
                     else:
                         del request.ready[kind]
             turn = again
-        self._requests.rotate(-1)
+        # Whoever was served goes to the end. With more requests than rows, a step
+        # by one would serve the same ones again and again.
+        served = {id(song.request) for song in taken}
+        for request in self._requests:
+            if id(request) in served and kind in request.ready:
+                # Its songs of other kinds come first then.
+                request.ready[kind] = request.ready.pop(kind)
+        self._requests.rotate(-len(served))
         self._drop_ended()
         return taken
 
@@ -214,7 +249,7 @@ class Scheduler:
         if not songs:
             return
         try:
-            rest = self._songs.run(songs, most)
+            ran = self._songs.run(songs, most)
         except ServingError as error:
             self._set_apart(songs, most, error)
             return
@@ -222,7 +257,13 @@ class Scheduler:
             _log.exception("a run failed")
             self._set_apart(songs, most, errors.internal(errors.one_line(error)))
             return
-        self._settle(songs, rest)
+        try:
+            self._settle(songs, self._songs.move_on(songs, ran))
+        except Exception as error:
+            # Nothing is known of these songs any more; the worker goes on.
+            _log.exception("songs could not be moved on")
+            for request in {song.request for song in songs}:
+                self._fail(request, errors.internal(errors.one_line(error)))
 
     def _set_apart(self, songs: list[Song], most: int, error: ServingError) -> None:
         """A run failed: each request's songs run alone, so that it fails for itself."""

@@ -247,6 +247,11 @@ def _examples(given: input_pb2.Input) -> np.ndarray:
         context = given.example_list_with_context.context.SerializeToString()
     if not examples:
         raise errors.invalid_argument("Input is empty.")
+    if len(context) * len(examples) > tensors.MAX_EXPANDED_BYTES:
+        raise errors.invalid_argument(
+            f"a context of {len(context)} bytes before each of {len(examples)} examples is too "
+            f"much: at most {tensors.MAX_EXPANDED_BYTES} bytes in all"
+        )
     array = np.empty(len(examples), np.object_)
     # Two serialized messages of one type in a row are the two, merged.
     array[:] = [context + example.SerializeToString() for example in examples]

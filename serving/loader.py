@@ -302,6 +302,7 @@ def _feeds(
     """Arrays by tensor name, for every input of the signature."""
     feeds = {}
     used = []
+    room = tensors.MAX_EXPANDED_BYTES
     for alias, info in sorted(signature.inputs.items()):
         if alias in inputs:
             proto = inputs[alias]
@@ -316,7 +317,9 @@ def _feeds(
                 f" {','.join(sorted(signature.defaults))}"
             )
         try:
-            feeds[info.name] = tensors.decode(proto)
+            feeds[info.name] = array = tensors.decode(proto, room)
+            # What came as a few values and a shape; of all inputs together.
+            room -= max(0, array.nbytes - 16 * proto.ByteSize())
         except ValueError as error:
             _log.debug("input %s: %s", alias, error)
             raise errors.invalid_argument(f"tensor parsing error: {alias}") from error

@@ -8,6 +8,7 @@ together load, unload and run. Importing this module imports TensorFlow.
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import weakref
 from collections.abc import Callable
@@ -47,6 +48,7 @@ def manager_maker(
     Raises:
       SegueError: `tensorflow_session_config_file` cannot be read.
     """
+    _forget_less()
     session_config = config_pb2.ConfigProto()
     if config.tensorflow_session_config_file:
         path = Path(config.tensorflow_session_config_file)
@@ -81,9 +83,9 @@ def manager_maker(
                 model = ContinuousModel(model, facts, sharing, runner)
                 composing.add(model)
         if config.enable_model_warmup:
-            # Recorded requests may ask for more than callers may.
             try:
-                warm_up(model, max(1, config.num_request_iterations_for_warmup))
+                # Of the model itself: a record must not be too large for a queue.
+                warm_up(runner, max(1, config.num_request_iterations_for_warmup))
             except BaseException:
                 model.close()
                 raise
@@ -108,3 +110,15 @@ def manager_maker(
         )
 
     return make
+
+
+@functools.cache
+def _forget_less() -> None:
+    """Takes what is imported by now out of the garbage collector's sight.
+
+    An unloaded model is a circle of Python objects, which only a full collection
+    frees (see `ModelManager`). Among the millions of objects of TensorFlow's
+    modules it would hold up all calls for a second.
+    """
+    gc.collect()
+    gc.freeze()

@@ -18,9 +18,11 @@ This module knows nothing of TensorFlow: what a model is, its `load` decides.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import enum
 import functools
+import gc
 import logging
 import sys
 import threading
@@ -113,6 +115,7 @@ class ModelManager:
         # Counts the orders (`start`, `reconfigure`, `retire`): what began under an
         # earlier one has nothing to say any more.
         self._orders = 0
+        self._unlisted = ""
         self._stopping = False
         self._threads: set[threading.Thread] = set()
 
@@ -157,8 +160,14 @@ class ModelManager:
         try:
             found = find_versions(base_path)
         except OSError as error:
-            _log.warning("model %s: %s; keeping what is loaded", self.name, error)
+            # Once: a file server may be away for hours.
+            if str(error) != self._unlisted:
+                self._unlisted = str(error)
+                _log.warning("model %s: %s; keeping what is loaded", self.name, error)
             return
+        if self._unlisted:
+            self._unlisted = ""
+            _log.warning("model %s: %s can be listed again", self.name, base_path)
         wanted = policy(found)
         with self._changed:
             if self._stopping or orders != self._orders:
@@ -413,6 +422,7 @@ class ModelManager:
             _log.exception("model %s: closing version %d failed", self.name, version.number)
         version.model = None
         self._enter(version, State.END)
+        _give_memory_back()
 
     def _enter(self, version: _Version, state: State, error: ServingError | None = None) -> None:
         with self._changed:
@@ -434,6 +444,18 @@ class ModelManager:
         with self._changed:
             self._threads.add(thread)
         thread.start()
+
+
+def _give_memory_back() -> None:
+    """Frees what an unloaded model leaves: a circle of objects, and the heap's holes.
+
+    Without it the process grows with every swap until something happens to
+    collect garbage.
+    """
+    gc.collect()
+    # Only some C libraries have it.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _as_serving_error(error: Exception) -> ServingError:

@@ -152,12 +152,13 @@ class RestApp:
                 with calls.following(_Client(environ)):
                     return _Answer(200, self._route(method, target, body, call))
             except ServingError as error:
-                failure = error
+                # Not the error itself, which holds this frame and all in it.
+                call.code, call.message = error.code, error.message
             except Exception as error:
                 _log.exception("%s %s failed", method, target)
-                failure = errors.internal(f"the request failed: {errors.one_line(error)}")
-            call.code, call.message = failure.code, failure.message
-        return _Answer(http_status(failure.code), _error(failure.message))
+                call.code = grpc.StatusCode.INTERNAL
+                call.message = f"the request failed: {errors.one_line(error)}"
+        return _Answer(http_status(call.code), _error(call.message))
 
     def _route(self, method: str, target: str, body: bytes, call: watching.Call) -> bytes:
         found = _ROUTES[method].fullmatch(target) if method in _ROUTES else None

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from serving.http_server import HttpServer
 
 _log = logging.getLogger(__name__)
+# Health and reflection come through when the models' callers fill the server.
+_SPARE_CALLS = 64
 
 
 class ModelServer:
@@ -118,6 +120,11 @@ class ModelServer:
             self._credentials = tls.server_credentials(Path(config.ssl_config_file))
         if config.monitoring_config_file:
             self._metrics_path = prometheus_path(config.monitoring_config_file)
+            if self._metrics_path and not config.rest_api_port:
+                _log.warning(
+                    "--monitoring_config_file shows metrics on the REST port, and there is "
+                    "none: set --rest_api_port"
+                )
         for flag in ("port", "rest_api_port"):
             if getattr(config, flag):
                 _check_port(config, flag)
@@ -204,8 +211,12 @@ class ModelServer:
             drained = self._server.stop(grace) if self._server is not None else None
             if self._rest is not None:
                 self._rest.stop(grace)
-            if self._server is not None and drained is not None:
-                self._drain(self._server, drained)
+            # The calls under way have the grace; watches of health, which have no end
+            # of their own, only the moment it takes to tell them.
+            if drained is not None and not drained.wait(0.2):
+                if self._health is not None:
+                    self._health.end_watches()
+                drained.wait()
             if self._pool is not None:
                 self._pool.shutdown(wait=False)
             if self._poller is not None:
@@ -215,15 +226,6 @@ class ModelServer:
             if self._batching is not None:
                 self._batching.close()
             self._stopped.set()
-
-    def _drain(self, server: grpc.Server, drained: threading.Event) -> None:
-        """Waits for the calls that run; watches of health have no end and are cut off."""
-        quiet = 0
-        while not drained.wait(0.05):
-            quiet = 0 if self.metrics.calls_inside(watching.GRPC) else quiet + 1
-            # Twice: a call that has just come in may not be counted yet.
-            if quiet == 2:
-                server.stop(0).wait()
 
     def __enter__(self) -> ModelServer:
         self.start()
@@ -269,11 +271,12 @@ class ModelServer:
         self._pool = futures.ThreadPoolExecutor(
             config.grpc_max_threads, thread_name_prefix="serving"
         )
+        most = config.max_concurrent_calls
         server = grpc.server(
             self._pool,
-            interceptors=[watching.Watch(self.metrics, services.SERVICE_NAMES)],
+            interceptors=[watching.Watch(self.metrics, services.SERVICE_NAMES, most)],
             options=list(options.items()),
-            maximum_concurrent_rpcs=config.max_concurrent_calls or None,
+            maximum_concurrent_rpcs=most + _SPARE_CALLS if most else None,
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             services.PredictionService(models), server
@@ -319,10 +322,11 @@ class ModelServer:
         from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
         from serving import services
+        from serving.health import Health
 
         # A thread of its own for watchers, who would each keep one of the
         # server's for as long as they watch.
-        self._health = health.HealthServicer(
+        self._health = Health(
             experimental_non_blocking=True,
             experimental_thread_pool=futures.ThreadPoolExecutor(1),
         )

@@ -51,11 +51,14 @@ def _answered(method: Callable[[Any, Any, grpc.ServicerContext], Any]) -> Callab
             with calls.following(context):
                 return method(self, request, context)
         except ServingError as error:
-            answer = error
+            # Not the error itself: it holds this frame, which would hold it, and
+            # with it the request and its arrays until somebody collects garbage.
+            code, message = error.code, error.wire_message
         except Exception as error:
             _log.exception("%s failed", method.__name__)
-            answer = errors.internal(f"{method.__name__} failed: {errors.one_line(error)}")
-        return context.abort(answer.code, answer.wire_message)
+            failure = f"{method.__name__} failed: {errors.one_line(error)}"
+            code, message = grpc.StatusCode.INTERNAL, errors.internal(failure).wire_message
+        return context.abort(code, message)
 
     return call
 

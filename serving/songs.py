@@ -14,7 +14,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,9 +103,15 @@ class Request:
         self.size = rows * (width + steps)
         self.error: ServingError | None = None
         self.done = threading.Event()
-        self.events = np.full((rows, steps, fields), -1, np.int32)
-        self.log_prob = np.zeros((rows, steps), np.float32)
-        self.state = np.zeros((rows, state_size), np.float32)
+        self._shapes = (rows, steps, fields), (rows, steps), (rows, state_size)
+        self.events = self.log_prob = self.state = np.empty(0)
+
+    def allocate(self) -> None:
+        """Takes the memory for what the songs will become."""
+        events, log_prob, state = self._shapes
+        self.events = np.full(events, -1, np.int32)
+        self.log_prob = np.zeros(log_prob, np.float32)
+        self.state = np.zeros(state, np.float32)
 
     def add(self, song: Song) -> None:
         """Puts a song among those that wait."""
@@ -117,6 +123,22 @@ class Request:
             self.ready.clear()
             self.error = error
             self.done.set()
+
+
+class Ran(NamedTuple):
+    """What one run gave for some songs.
+
+    Attributes:
+      steps: events asked for, a number a song.
+      lengths: events of the prime that it read, a number a song.
+      events, log_prob, state: the outputs of `resume`.
+    """
+
+    steps: list[int]
+    lengths: list[int]
+    events: np.ndarray
+    log_prob: np.ndarray
+    state: np.ndarray
 
 
 class Songs:
@@ -186,14 +208,11 @@ class Songs:
         named = {outputs[alias].name: value for alias, value in values.items()}
         return [named[name] for name in fetches]
 
-    def run(self, songs: Sequence[Song], most: int) -> list[Song]:
-        """Moves songs on by at most `most` events, in one run.
-
-        Returns:
-          Those that are not finished.
+    def run(self, songs: Sequence[Song], most: int) -> Ran:
+        """One run for songs, of at most `most` events each; they are as they were.
 
         Raises:
-          ServingError: of the run; the songs are as they were.
+          ServingError: of the run.
         """
         parts = [song.prime[:PRIME_STEPS] for song in songs]
         # A prime that is not read to its end yet makes no event.
@@ -215,12 +234,16 @@ class Songs:
         feeds = {
             name: np.asarray(values[alias], _DTYPES[alias]) for alias, name in self._feeds.items()
         }
-        events, log_prob, state = self._model.run_here(feeds, self._fetches)
+        return Ran(steps, lengths, *self._model.run_here(feeds, self._fetches))
+
+    def move_on(self, songs: Sequence[Song], ran: Ran) -> list[Song]:
+        """Adds what a run made to its songs; those that are not finished."""
         rest = []
         for row, song in enumerate(songs):
-            song.state = state[row].copy()
-            made = events[row, : steps[row]]
-            if self._move_on(song, made, log_prob[row, : steps[row]], lengths[row]):
+            song.state = ran.state[row].copy()
+            count = ran.steps[row]
+            made = ran.events[row, :count], ran.log_prob[row, :count]
+            if self._move_on(song, *made, ran.lengths[row]):
                 song.request.state[song.row] = song.state
             else:
                 rest.append(song)

@@ -80,7 +80,7 @@ _MEMORY_TAGS = {
 }
 
 
-def decode(proto: tensor_pb2.TensorProto) -> np.ndarray:
+def decode(proto: tensor_pb2.TensorProto, most_expanded: int = MAX_EXPANDED_BYTES) -> np.ndarray:
     """The array that a TensorProto stands for.
 
     Reads typed fields and `tensor_content`. Fewer values than the shape has are
@@ -88,6 +88,8 @@ def decode(proto: tensor_pb2.TensorProto) -> np.ndarray:
 
     Args:
       proto: any TensorProto, however malformed.
+      most_expanded: bytes that a tensor may come to which sends fewer values than
+        its shape has.
 
     Returns:
       An array of the proto's shape and dtype; strings as bytes objects in an
@@ -95,7 +97,7 @@ def decode(proto: tensor_pb2.TensorProto) -> np.ndarray:
 
     Raises:
       ValueError: an unknown dtype or shape, more values than the shape has,
-        content of the wrong length, or an expansion over MAX_EXPANDED_BYTES.
+        content of the wrong length, or an expansion over `most_expanded`.
     """
     kind = _KINDS.get(proto.dtype)
     if kind is None:
@@ -105,7 +107,7 @@ def decode(proto: tensor_pb2.TensorProto) -> np.ndarray:
     if proto.tensor_content:
         flat = _from_content(proto.tensor_content, kind, count)
     else:
-        flat = _from_field(proto, kind, count)
+        flat = _from_field(proto, kind, count, most_expanded)
     return flat.reshape(shape)
 
 
@@ -168,7 +170,9 @@ def _from_content(content: bytes, kind: _Kind, count: int) -> np.ndarray:
     return np.frombuffer(content, kind.dtype)
 
 
-def _from_field(proto: tensor_pb2.TensorProto, kind: _Kind, count: int) -> np.ndarray:
+def _from_field(
+    proto: tensor_pb2.TensorProto, kind: _Kind, count: int, most_expanded: int
+) -> np.ndarray:
     values = getattr(proto, kind.field)
     parts = 2 if kind.dtype.kind == "c" else 1
     sent, odd = divmod(len(values), parts)
@@ -180,10 +184,10 @@ def _from_field(proto: tensor_pb2.TensorProto, kind: _Kind, count: int) -> np.nd
         size = kind.dtype.itemsize
         if kind.enum == types_pb2.DT_STRING:
             size = max(_STRING_BYTES, len(values[-1]) if sent else 0)
-        if count * size > MAX_EXPANDED_BYTES:
+        if count * size > most_expanded:
             raise ValueError(
                 f"{sent} values sent for {count} elements; expanded they would take"
-                f" {count * size} bytes of at most {MAX_EXPANDED_BYTES}"
+                f" {count * size} bytes of at most {most_expanded}"
             )
     if kind.enum == types_pb2.DT_STRING:
         flat = _strings(list(values))

@@ -87,10 +87,12 @@ class Watch(grpc.ServerInterceptor):
     Args:
       metrics: the server's.
       services: full names; calls of others (reflection, health) pass unseen.
+      most: calls of those services inside; more are refused. 0 for any number.
     """
 
-    def __init__(self, metrics: Metrics, services: Collection[str]):
+    def __init__(self, metrics: Metrics, services: Collection[str], most: int = 0):
         self._metrics = metrics
+        self._most = most
         self._services = frozenset(services)
 
     def intercept_service(
@@ -105,6 +107,11 @@ class Watch(grpc.ServerInterceptor):
             call = Call(GRPC, method, counted=method in COUNTED, model=_model(request))
             with watched(self._metrics, call):
                 try:
+                    if self._most and self._metrics.calls_inside(GRPC) > self._most:
+                        context.abort(
+                            grpc.StatusCode.RESOURCE_EXHAUSTED,
+                            f"Concurrent calls exceed {self._most} (--max_concurrent_calls)",
+                        )
                     response = handler.unary_unary(request, context)
                 except Exception:
                     # `context.abort` raises, after it has set these.

@@ -2,14 +2,15 @@
 
 TensorFlow optimizes the graph and builds an executor at the first run of each
 signature, which takes about half a second: without a warm-up the first caller
-after every push pays for it. So each version carries requests of its own, which the server
-runs before it takes the version into service: TensorFlow Serving and the
-embedded server both read `assets.extra/tf_serving_warmup_requests`, a TFRecord
-file of PredictionLog protos.
+after every push pays for it. So each version carries requests of its own, which
+the server runs before it takes the version into service: TensorFlow Serving and
+the embedded server both read `assets.extra/tf_serving_warmup_requests`, a
+TFRecord file of PredictionLog protos.
 
 There is a request for each signature that the model has, and for those that make
-songs one in each size of batch: a single song, and as many as a catalogue sends at
-once. Each asks for as little as it can, since what is warmed up is the graph and
+songs one for a single song and one for several: TensorFlow's kernels know no other
+sizes of batch. (Not for many: a server that batches refuses a request of more rows
+than its batches have, and with it the version.) Each asks for as little as it can, since what is warmed up is the graph and
 not the music: the shortest prime that the model takes, two events. The same model
 gives the same bytes.
 """
@@ -36,7 +37,7 @@ _WINDOWS = 2
 _STEPS = 2
 # One song as everybody asks for it, and a batch. A model that slides its window
 # reads all of it anew for each event of each song, so its batch is a small one.
-_BATCHES = (1, 64)
+_BATCHES = (1, 8)
 _SLIDING_BATCHES = (1, 2)
 
 Request = tuple[str, dict[str, np.ndarray]]  # signature, inputs

@@ -49,7 +49,7 @@ def test_songs_are_asked_for_alone_and_in_batches(pushed):
         if "prime" in request.inputs:
             size = request.inputs["prime"].tensor_shape.dim[0].size
             rows.setdefault(request.model_spec.signature_name, set()).add(size)
-    assert rows == {"generate": {1, 64}, "resume": {1, 64}}
+    assert rows == {"generate": {1, 8}, "resume": {1, 8}}
 
 
 def test_inputs_are_those_of_the_signatures(pushed, served):

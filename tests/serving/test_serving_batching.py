@@ -629,7 +629,7 @@ def test_a_server_stops_while_callers_wait_in_the_queue(
     assert waiting.code().name in ("CANCELLED", "UNAVAILABLE")
 
 
-def test_warm_up_goes_through_the_queue_and_a_swap_leaves_no_caller_behind(
+def test_a_swap_of_warm_versions_leaves_no_caller_behind(
     serve, push, base, connect, parameters_file, eventually
 ):
     import tensorflow as tf

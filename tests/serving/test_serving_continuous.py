@@ -4,6 +4,7 @@ import json
 import math
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import grpc
@@ -361,12 +362,69 @@ def test_what_is_too_much_is_refused_and_what_was_taken_is_finished(continuous, 
     call(model, "generate", **song_inputs(4, width=1, steps=[5] * 4))
 
 
-def test_the_memory_of_what_waits_has_a_bound(continuous):
-    model = continuous(max_queued_events=100)
+def test_the_memory_of_what_waits_has_a_bound(continuous, eventually):
+    model = continuous(workers=1, max_queued_events=100)
+    gate = Gate(model)
+    first = start(model, song_inputs(1, width=1, steps=40))
+    gate.wait()
     with pytest.raises(ServingError) as caught:
-        call(model, "generate", **song_inputs(2, width=1, steps=[50, 50]))
+        call(model, "generate", **song_inputs(2, width=1, steps=[35, 35]))
     assert caught.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED
-    call(model, "generate", **song_inputs(2, width=1, steps=[40, 40]))
+    gate.open(1000)
+    first.join(60)
+    call(model, "generate", **song_inputs(2, width=1, steps=[35, 35]))
+
+
+@pytest.mark.parametrize(
+    "limit", [{"max_queued_rows": 1}, {"max_queued_events": 50}], ids=["rows", "events"]
+)
+def test_what_could_never_be_taken_is_no_matter_of_waiting(continuous, limit):
+    with pytest.raises(ServingError) as caught:
+        call(continuous(**limit), "generate", **song_inputs(2, width=1, steps=[50, 50]))
+    assert caught.value.code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_what_is_refused_takes_no_memory(continuous):
+    model = continuous(max_queued_events=1000)
+    inputs = song_inputs(20, width=1, steps=[90_000] * 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServingError):
+            call(model, "generate", **inputs)
+        assert tracemalloc.get_traced_memory()[1] < 5 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_new_song_joins_soon_whatever_the_number_of_large_requests(continuous, eventually):
+    model = continuous(workers=1, max_rows=8)
+    gate = Gate(model)
+    many = [
+        start(model, song_inputs(4, width=1, steps=[40] * 4, may_end=[False] * 4))
+        for _ in range(30)
+    ]
+    gate.wait()
+    eventually(lambda: model.songs == 120)
+    new = start(model, song_inputs(1, width=1, steps=1))
+    eventually(lambda: model.songs == 121)
+    # Every request has its turn before any has its second: 31 of them, 8 a run.
+    gate.open(6)
+    new.join(60)
+    assert not new.is_alive()
+    gate.open(10_000)
+    for thread in many:
+        thread.join(60)
+
+
+def test_a_worker_outlives_what_cannot_be_moved_on(continuous, monkeypatch):
+    model = continuous(workers=1)
+    songs = model._songs
+    monkeypatch.setattr(songs, "move_on", lambda *_: 1 / 0)
+    with pytest.raises(ServingError) as caught:
+        call(model, "generate", **song_inputs(2, steps=[3, 3]))
+    assert caught.value.code == grpc.StatusCode.INTERNAL
+    monkeypatch.undo()
+    call(model, "generate", **song_inputs(2, steps=[3, 3]))
 
 
 def test_a_deadline_ends_the_work(continuous, eventually):

@@ -170,7 +170,12 @@ def test_one_call_too_many_is_refused(serve, base, push, connect, eventually, fa
         for _ in range(2)
     ]
     eventually(lambda: server.manager.calls == 2)
-    assert "Concurrent RPC limit exceeded" in fails("RESOURCE_EXHAUSTED", client.one, 1.0)
+    message = fails("RESOURCE_EXHAUSTED", client.one, 1.0)
+    assert message == "Concurrent calls exceed 2 (--max_concurrent_calls)"
+    # Health answers all the same: a full server is not a dead one.
+    stub = health_pb2_grpc.HealthStub(client.channel)
+    answer = stub.Check(health_pb2.HealthCheckRequest(service="PredictionService"), timeout=5)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
     assert [call.code().name for call in calls] == ["DEADLINE_EXCEEDED"] * 2
 
     def answers():

@@ -121,3 +121,15 @@ def test_damaged_variables_are_an_error_of_the_load(toys, tmp_path):
     shutil.copytree(toys[2], tmp_path / "1")
     (tmp_path / "1" / "variables" / "variables.index").write_bytes(b"nothing")
     _fails("DATA_LOSS", loader.load, tmp_path / "1")
+
+
+def test_all_inputs_together_expand_to_so_much_at_most(model):
+    """A few bytes that stand for 48 MiB are allowed once, not for each input."""
+    large = {"x": 12 * 2**20, "bias": 1}
+    inputs = {}
+    for name, size in large.items():
+        inputs[name] = tf.make_tensor_proto([1.0])
+        inputs[name].tensor_shape.dim[0].size = size
+    assert model.predict("", inputs, ["y"])["y"].shape == (12 * 2**20,)
+    inputs["bias"].tensor_shape.dim[0].size = 12 * 2**20
+    assert _fails("INVALID_ARGUMENT", model.predict, "", inputs) == "tensor parsing error: x"

@@ -1,5 +1,6 @@
 """What a server's configuration makes of every model."""
 
+import shutil
 import threading
 
 import pytest
@@ -99,3 +100,22 @@ def test_loads_after_the_start_are_one_at_a_time(serve, base, push, monkeypatch,
     server.models.reload([ModelConfig("segue", base, every())])
     eventually(lambda: len([s for s in server.manager.statuses() if s.state == 30]) == 5)
     assert most == [1]
+
+
+def test_warm_up_requests_may_be_larger_than_a_queue(serve, base, exported, connect):
+    from components.pusher.warmup import write_requests
+
+    shutil.copytree(exported("small").path, base / "1")
+    assert write_requests(str(base / "1"))
+    parameters = base.parent / "batching.config"
+    parameters.write_text("max_batch_size { value: 2 }")
+    for flags in (
+        {"continuous_max_queued_rows": 1},
+        {
+            "enable_continuous_batching": False,
+            "enable_batching": True,
+            "batching_parameters_file": parameters,
+        },
+    ):
+        server = serve(**flags, max_num_load_retries=0)
+        assert connect(server).statuses() == [(1, 30, 0)]

@@ -1,6 +1,8 @@
 """Versions come and go by a policy; models here are only strings that can close."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -447,3 +449,21 @@ def test_a_version_that_waits_for_a_place_gives_up_when_nobody_wants_it(
     manager.retire()
     eventually(lambda: _states(manager) == {1: State.END})
     assert loader.tries == []
+
+
+def test_an_unloaded_model_leaves_no_memory_behind(serve, base, push, connect, eventually):
+    """A graph is a circle of objects, which only a collection frees."""
+    push(base, 1)
+    server = serve()
+    client = connect(server)
+    assert client.one(1.0) == (2.0, 1)
+    with server.manager.acquire(1) as (_, model):
+        graph = weakref.ref(model._session.graph)
+    del model
+    gc.disable()
+    try:
+        push(base, 2)
+        eventually(lambda: client.statuses() == [(2, 30, 0), (1, 50, 0)])
+        eventually(lambda: graph() is None)
+    finally:
+        gc.enable()

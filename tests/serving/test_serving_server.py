@@ -225,7 +225,8 @@ def test_songs_share_the_cores_unless_told_otherwise(serve, base, exported, conn
         for name, proto in answers[0].items():
             assert proto == other[name]
     narrow = connect(serve(continuous_max_queued_rows=2))
-    fails("RESOURCE_EXHAUSTED", narrow.predict, inputs, "generate")
+    message = fails("INVALID_ARGUMENT", narrow.predict, inputs, "generate")
+    assert "at most 2 rows on this server (--continuous_max_queued_rows), got 3" in message
 
 
 def _collect(watch, seen):
