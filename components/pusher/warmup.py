@@ -10,9 +10,9 @@ TFRecord file of PredictionLog protos.
 There is a request for each signature that the model has, and for those that make
 songs one for a single song and one for several: TensorFlow's kernels know no other
 sizes of batch. (Not for many: a server that batches refuses a request of more rows
-than its batches have, and with it the version.) Each asks for as little as it can, since what is warmed up is the graph and
-not the music: the shortest prime that the model takes, two events. The same model
-gives the same bytes.
+than its batches have, and with it the version.) Each asks for as little as it can,
+since what is warmed up is the graph and not the music: the shortest prime that the
+model takes, two events. The same model gives the same bytes.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from concurrent import futures
 
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving import calls
 from serving.errors import ServingError
