@@ -98,6 +98,39 @@ class Places:
             self._queue.popleft().set()
 
 
+class Room:
+    """Bytes that calls may hold together; safe from any thread.
+
+    Args:
+      size: how many there are.
+    """
+
+    def __init__(self, size: int):
+        self._lock = threading.Lock()
+        self._size = size
+        self._held = 0
+
+    @contextlib.contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Holds so many bytes.
+
+        Raises:
+          ServingError: RESOURCE_EXHAUSTED when others hold too many.
+        """
+        with self._lock:
+            if self._held + size > self._size:
+                raise errors.resource_exhausted(
+                    f"requests under way hold {self._held} of {self._size} bytes in tensors that "
+                    f"were sent as a few values and a shape, and this one needs {size} more"
+                )
+            self._held += size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held -= size
+
+
 @contextlib.contextmanager
 def run_in(places: Places | None, timeout: float | None) -> Iterator[float | None]:
     """Holds a place for a run.

@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving import calls
 from serving.errors import ServingError
-from serving.limits import Places, run_in
+from serving.limits import Places, Room, run_in
 
 FOREVER = {"n": np.int32(2**31 - 1)}
 
@@ -186,3 +186,15 @@ def test_one_call_too_many_is_refused(serve, base, push, connect, eventually, fa
             return False
 
     eventually(answers)
+
+
+def test_room_is_held_together_and_given_back():
+    room = Room(100)
+    with room.hold(60), room.hold(40), room.hold(0):
+        with pytest.raises(ServingError) as caught, room.hold(1):
+            pytest.fail("there was no room")
+        assert caught.value.code.name == "RESOURCE_EXHAUSTED"
+    with pytest.raises(ZeroDivisionError), room.hold(100):
+        raise ZeroDivisionError
+    with room.hold(100):
+        pass

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving import loader
+from serving import limits, loader
 from serving.errors import ServingError
 
 
@@ -133,3 +133,16 @@ def test_all_inputs_together_expand_to_so_much_at_most(model):
     assert model.predict("", inputs, ["y"])["y"].shape == (12 * 2**20,)
     inputs["bias"].tensor_shape.dim[0].size = 12 * 2**20
     assert _fails("INVALID_ARGUMENT", model.predict, "", inputs) == "tensor parsing error: x"
+
+
+def test_all_requests_together_expand_to_so_much_at_most(model, monkeypatch):
+    monkeypatch.setattr(loader, "_expanded", limits.Room(60 * 2**20))
+    proto = tf.make_tensor_proto([1.0])
+    proto.tensor_shape.dim[0].size = 10 * 2**20
+    slow = {"n": tf.make_tensor_proto(np.int32(5))}
+    assert len(model.predict("one", {"x": proto})["y"]) == 10 * 2**20
+    with loader._expanded.hold(30 * 2**20):
+        message = _fails("RESOURCE_EXHAUSTED", model.predict, "one", {"x": proto})
+        assert "of 62914560 bytes" in message
+        model.predict("slow", slow)  # what is sent in full needs no room
+    assert len(model.predict("one", {"x": proto})["y"]) == 10 * 2**20
