@@ -3,56 +3,38 @@
 from __future__ import annotations
 
 import apache_beam as beam
-from apache_beam import pvalue
+from tfx.dsl.io import fileio
 
 from components.records import row_to_song
-from music import split
 
 
-class ReadSongs(beam.PTransform):
-    """Songs of a Songs artifact.
+def song_shards(uri: str, side: str) -> list[str]:
+    """The Parquet files of one split of a Songs artifact, in order.
 
     Args:
       uri: of the artifact.
+      side: `train` or `eval`.
+    """
+    return sorted(fileio.glob(f"{uri}/Split-{side}/songs-*.parquet"))
+
+
+class ReadSongs(beam.PTransform):
+    """The songs of one split of a Songs artifact.
+
+    Args:
+      uri: of the artifact.
+      side: `train` or `eval`.
     """
 
-    def __init__(self, uri: str):
+    def __init__(self, uri: str, side: str):
         super().__init__()
         self.uri = uri
+        self.side = side
 
     def expand(self, pipeline):
         return (
             pipeline
-            | "ReadParquet" >> beam.io.ReadFromParquet(f"{self.uri}/songs-*.parquet")
+            | "ReadParquet"
+            >> beam.io.ReadFromParquet(f"{self.uri}/Split-{self.side}/songs-*.parquet")
             | "ToSong" >> beam.Map(row_to_song)
-        )
-
-
-class SplitSongs(beam.PTransform):
-    """(split, song) for every song, by the rank of its music.
-
-    Args:
-      share: of songs to hold out.
-      salt: another salt, another split.
-    """
-
-    def __init__(self, share: float, salt: str):
-        super().__init__()
-        self.share = share
-        self.salt = salt
-
-    def expand(self, songs):
-        salt, share = self.salt, self.share
-        ranked = songs | "Rank" >> beam.Map(
-            lambda song: (split.rank(song.fingerprint(), salt), song)
-        )
-        bound = (
-            ranked
-            | "Ranks" >> beam.Keys()
-            | "Gather" >> beam.combiners.ToList()
-            | "Bound" >> beam.Map(lambda ranks: split.eval_bound(ranks, share))
-        )
-        return ranked | "Split" >> beam.Map(
-            lambda pair, bound: (split.split_of(pair[0], bound), pair[1]),
-            pvalue.AsSingleton(bound),
         )

@@ -17,6 +17,7 @@ apart by any reader; in tracks and channels of their own they can.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,77 @@ _MINOR_SHARPS = ("A", "E", "B", "F#", "C#", "G#", "D#", "A#")
 _MINOR_FLATS = ("A", "D", "G", "C", "F", "B-", "E-", "A-")
 
 
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a file may ask of us.
+
+    Attributes:
+      bytes: of the file.
+      events: of all its tracks.
+      notes: without percussion.
+      quarters: from its beginning to its last note's end.
+      seconds: of decoding.
+    """
+
+    bytes: int = MAX_FILE_BYTES
+    events: int = 1_000_000
+    notes: int = MAX_NOTES
+    quarters: int = MAX_QUARTERS
+    seconds: float = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Repair:
+    """Something that was mended, as players do.
+
+    Attributes:
+      name: short and fixed, the same on every machine, so that repairs can be counted.
+      detail: for a person.
+    """
+
+    name: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounding:
+    """How far onsets and ends were moved to the grid, in grid ticks (at most 0.5).
+
+    Attributes:
+      mean, largest: over the onsets and ends of all notes.
+      off_grid: how many notes had their onset moved at all.
+    """
+
+    mean: float = 0.0
+    largest: float = 0.0
+    off_grid: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a file's bytes gave.
+
+    Attributes:
+      song: the song.
+      repairs: what had to be mended, in the order in which it was met.
+      rounding: what the grid cost.
+    """
+
+    song: Song
+    repairs: tuple[Repair, ...] = ()
+    rounding: Rounding = Rounding()
+
+
 def read_midi(data: bytes, title: str = "") -> Song:
+    """The song that a MIDI file's bytes hold: `parse_midi` without its remarks.
+
+    Raises:
+      MidiError: as `parse_midi`.
+    """
+    return parse_midi(data, title).song
+
+
+def parse_midi(data: bytes, title: str = "", limits: Limits = Limits()) -> Reading:
     """The song that a MIDI file's bytes hold.
 
     A note lasts until the next note-off of its pitch in its track and channel,
@@ -67,7 +138,7 @@ def read_midi(data: bytes, title: str = "") -> Song:
 
     Raises:
       MidiError: the bytes are no MIDI file, a damaged one, one without notes, or
-        one beyond `MAX_FILE_BYTES`, `MAX_NOTES` or `MAX_QUARTERS`.
+        one beyond `limits`.
     """
     if len(data) > MAX_FILE_BYTES:
         raise MidiError("too-large", f"{len(data):,} bytes; at most {MAX_FILE_BYTES:,} are read")
@@ -94,7 +165,7 @@ def read_midi(data: bytes, title: str = "") -> Song:
     notes = np.stack(
         [start, np.maximum(stop - start, 1), raw[:, 2], raw[:, 3], raw[:, 4]], axis=1
     ).astype(np.int32)
-    return Song(
+    song = Song(
         notes,
         id=hashlib.sha256(data).hexdigest(),
         title=title,
@@ -103,6 +174,7 @@ def read_midi(data: bytes, title: str = "") -> Song:
         time_signature=reader.time_signature,
         percussion=reader.percussion,
     )
+    return Reading(song)
 
 
 def _decode(data: bytes) -> m21midi.MidiFile:
