@@ -77,9 +77,12 @@ def fingerprint(folder: Path) -> str:
     for path in midi_files(folder):
         digest.update(path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape"))
         try:
+            if not path.is_file():
+                digest.update(b"\0no file\0")
+                continue
             size = path.stat().st_size
             digest.update(f"\0{size}\0".encode())
-            if size <= MAX_FILE_BYTES and path.is_file():
+            if size <= MAX_FILE_BYTES:
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
         except OSError:
             digest.update(b"\0unreadable\0")
