@@ -19,14 +19,13 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
-import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam import pvalue
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
 from components.midi_parser.store import PASSING, Entry, Store, reader_version
-from components.records import SONG_SCHEMA, song_to_row
+from components.records import SONG_SCHEMA, songs_to_table
 from components.stages import song_shard
 from music.errors import MidiError
 from music.midi import Limits
@@ -285,8 +284,7 @@ def write_songs(
     with FileSystems.create(beside) as file, pq.ParquetWriter(file, SONG_SCHEMA) as writer:
         for start in range(0, len(todo), ROWS_AT_A_TIME):
             songs = [reader.song(row) for row in todo[start : start + ROWS_AT_A_TIME]]
-            table = pa.Table.from_pylist([song_to_row(song) for song in songs], SONG_SCHEMA)
-            writer.write_table(table)
+            writer.write_table(songs_to_table(songs))
     _rename(beside, target)
 
 
