@@ -116,22 +116,29 @@ def _counter(result, name: str) -> int:
     )
 
 
+def _named(facts: dict[str, Any], detailed: bool = False) -> str:
+    """The first few rejected files with their reasons; duplicates only if nothing else."""
+    causes = sorted(facts["reasons"], key=lambda reason: (reason == "duplicate", reason))
+    named = [
+        f"{file} ({reason}: {detail})" if detailed else f"{file} ({reason})"
+        for reason in causes
+        for file, detail in facts["examples"][reason]
+    ]
+    more = facts["rejected"] - len(named[:3])
+    return "; ".join(named[:3]) + (f" and {more:,} more" if more else "")
+
+
 def _tell(data: Path, facts: dict[str, Any]) -> None:
     songs = facts["kept"] + facts["repaired"]
     if songs < 2:
-        causes = [
-            f"{file} ({reason}: {detail})"
-            for reason in facts["reasons"]
-            for file, detail in facts["examples"][reason]
-        ]
-        rejected = f" (rejected: {'; '.join(causes[:3])})" if causes else ""
+        named = f"; rejected: {_named(facts, detailed=True)}" if facts["rejected"] else ""
         if not songs:
             raise SegueError(
-                f"none of the {facts['files']} MIDI files in {data} can be learned from{rejected}"
+                f"none of the {facts['files']:,} MIDI files in {data} can be learned from{named}"
             )
         raise SegueError(
             f"{data} holds one song to learn from and none to judge by; give at least 2 "
-            f"different ones{rejected}"
+            f"different ones{named}"
         )
     line = f"{facts['line']}; {facts['notes']:,} notes"
     if facts["percussion"]:
@@ -143,4 +150,6 @@ def _tell(data: Path, facts: dict[str, Any]) -> None:
         )
     if facts["known"]:
         line += f"; {facts['known']:,} known already"
+    if facts["rejected"]:
+        line += f"; rejected: {_named(facts)}"
     report("MidiParser", line, **facts)

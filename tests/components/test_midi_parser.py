@@ -170,6 +170,9 @@ def test_the_executor_writes_songs_a_table_and_a_line(folder, tmp_path, caplog):
         "10 files: 2 kept, 0 repaired, 8 rejected (4 unreadable, 2 duplicate, 1 no-notes, "
         f"1 not-midi); see {run.verdicts.uri}; 60 notes"
     )
+    assert told.text.endswith(
+        "rejected: silent.mid (no-notes); text.mid (not-midi); folder.mid (unreadable) and 5 more"
+    )
     assert told.facts["reasons"] == {"duplicate": 2, "no-notes": 1, "not-midi": 1, "unreadable": 4}
     # Nothing half-made is left, beside or inside.
     left = [path for path in Path(run.songs.uri).parent.rglob(".*") if path.is_file()]
@@ -273,7 +276,7 @@ def test_a_folder_with_too_little_to_learn_from_is_one_line(tmp_path, good):
         assert told.startswith(f"{data} holds one song to learn from and none to judge by; give")
         assert "b.mid (duplicate: the same music as a.mid)" in told
     else:
-        assert told.startswith(f"none of the 1 MIDI files in {data} can be learned from (rejected:")
+        assert told.startswith(f"none of the 1 MIDI files in {data} can be learned from; rejected:")
     assert "text.mid (not-midi: " in told
     assert "\n" not in told
 
