@@ -236,10 +236,17 @@ def test_without_a_store_nothing_is_left_behind(folder, tmp_path):
     assert sorted(os.listdir(run.songs.uri)) == ["Split-eval", "Split-train"]
 
 
-def test_several_processes_write_the_same_bytes(folder, tmp_path):
+@pytest.mark.parametrize(
+    "beam_args",
+    [
+        ("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
+        # The protocol by which Flink, Spark and Dataflow get their work.
+        ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"),
+    ],
+)
+def test_processes_and_other_runners_write_the_same_bytes(folder, tmp_path, beam_args):
     one = Run(tmp_path, folder)
-    several = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
-    two = Run(tmp_path, folder, several, store=str(tmp_path / "another"))
+    two = Run(tmp_path, folder, beam_args, store=str(tmp_path / "another"))
     assert two.bytes() == one.bytes()
     assert two.summary()["reasons"] == one.summary()["reasons"]
 
