@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from music.errors import SegueError
+from pipeline.inspect_command import inspect
 from pipeline.models_commands import models
 from pipeline.options import AS_JSON as _AS_JSON
 from pipeline.options import DEFAULT_ROOT
@@ -244,8 +245,9 @@ def _require_pushed(outcome: dict[str, Any]) -> None:
         )
 
 
-# ---- models: in a module of its own ----------------------------------------
+# ---- in modules of their own -----------------------------------------------
 
+main.add_command(inspect)
 main.add_command(models)
 
 
