@@ -267,20 +267,25 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
-def check_writable(out: Path) -> None:
+def check_writable(out: Path, flag: str = "--out", like: str = "song.mid") -> None:
     """Finds out before any work whether a file can be put at `out`.
+
+    Args:
+      out: the file.
+      flag: that named it, for the message.
+      like: the name of such a file, for the message.
 
     Raises:
       SegueError: `out` is a folder, or its folder cannot be made or written to.
     """
     try:
         if out.is_dir():
-            raise SegueError(f"{out} is a folder; name a file in it, as in {out / 'song.mid'}")
+            raise SegueError(f"{out} is a folder; name a file in it, as in {out / like}")
         if out.exists() and not out.is_file():
             raise SegueError(f"{out} is no regular file; name a file that may be replaced")
         nearest = next(folder for folder in _folders_of(out) if folder.exists())
     except OSError as error:
-        raise SegueError(_unwritable(out, error)) from error
+        raise SegueError(_unwritable(out, error, flag)) from error
     if not nearest.is_dir():
         raise SegueError(f"{out} cannot be written: {nearest} is a file, not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
@@ -301,15 +306,15 @@ def _folders_of(out: Path) -> Iterable[Path]:
     return out.absolute().parents
 
 
-def _unwritable(out: Path, error: OSError) -> str:
-    return f"{out} cannot be written: {error.strerror or error}; choose another --out"
+def _unwritable(out: Path, error: OSError, flag: str) -> str:
+    return f"{out} cannot be written: {error.strerror or error}; choose another {flag}"
 
 
-def write_atomically(out: Path, data: bytes) -> None:
+def write_atomically(out: Path, data: bytes, flag: str = "--out") -> None:
     """Puts a whole file at `out`, or leaves what was there.
 
     The bytes go to a name beside it, onto the disk, and only then to their
-    place. Its folder is made when it is missing.
+    place. Its folder is made when it is missing. `flag` named it, for the message.
 
     Raises:
       SegueError: the system refuses.
@@ -326,7 +331,7 @@ def write_atomically(out: Path, data: bytes) -> None:
         os.replace(beside, out)
         _sync_folder(out.parent)
     except OSError as error:
-        raise SegueError(_unwritable(out, error)) from error
+        raise SegueError(_unwritable(out, error, flag)) from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
