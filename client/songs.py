@@ -25,7 +25,7 @@ from client.priming import Prime, prime_from_file, prime_from_nothing, random_se
 from music.codec import Codec
 from music.errors import SegueError
 from music.midi import write_midi
-from music.roll import piano_roll_svg
+from music.roll import check_suffix, piano_roll
 from music.song import Song
 
 MODES = ("call", "stream", "paper-loop")
@@ -41,7 +41,7 @@ class GenerateRequest:
 
     Attributes:
       out: where the MIDI file goes; its folder is made when it is missing.
-      roll: where its piano roll goes (SVG); None draws none.
+      roll: where its piano roll goes (.svg or .png); None draws none.
       prime: a MIDI file to go on from.
       data: a folder of MIDI files to take a random section from. Without
         `prime` and `data` the song begins from nothing.
@@ -124,8 +124,10 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
     roll = None if request.roll is None else Path(request.roll)
     check_writable(out)
     if roll is not None:
-        check_writable(roll)
+        check_writable(roll, "--roll", "song.svg")
     _check_apart(request.prime, out, roll)
+    if roll is not None:
+        check_suffix(roll)
     with Connection(request.target, request.model, request.version, request.timeout) as connection:
         client = GenerationClient(connection)
         facts = client.describe()
@@ -140,7 +142,7 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
     remark = _remark(facts, request, prime, len(generated))
     # The picture first: a song is there only when all that was asked for is.
     if roll is not None:
-        write_atomically(roll, piano_roll_svg(song, remark).encode())
+        write_atomically(roll, piano_roll(song, roll.suffix, remark), "--roll")
     write_atomically(out, write_midi(song, remark))
     return SongReport(
         model=facts.model,

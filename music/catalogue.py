@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -229,7 +229,7 @@ def _passed_over(folder: Path) -> list[str]:
 # ---- in several processes ---------------------------------------------------
 
 
-def _inspected(files: list[File], limits: Limits, jobs: int) -> Iterator[FileFacts]:
+def _inspected(files: list[File], limits: Limits, jobs: int) -> Generator[FileFacts, None, None]:
     """The facts of each file, in order."""
     if jobs <= 1:
         for file in files:

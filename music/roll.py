@@ -2,10 +2,10 @@
 
 Time runs to the right and pitch upwards; a note is a bar in the colour of its
 part, darker the louder it is. As in a score, a long song is broken into systems,
-each of as many whole measures as can be read, with the measure's number at its
-beginning. The rows of the black keys are grey and the Cs are named. Measures
-follow the file's first time signature (4/4 where there is none): a song that
-changes it, or that begins with an upbeat, has its lines where that one puts them.
+each of as many whole bars as can be read, numbered at its beginning. The rows of
+the black keys are grey and the Cs are named. Bar lines follow the file's first
+time signature (4/4 where there is none): a song that changes it, or that begins
+with an upbeat, has its lines where that one puts them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ TOP, FOOT, GAP = 78, 12, 30
 TITLE, FACTS, LABEL = 20, 14, 13  # sizes of letters
 QUARTER = 22  # how wide a quarter is to be, as long as the picture is not too high
 MAX_HEIGHT = 8000
+# What a picture may hold: notes that sound through hundreds of systems are no music.
+MAX_SHAPES = 400_000
 ROOM = 2  # semitones above the highest and below the lowest note
 
 _INK, _PALE, _LINE, _STRONG = "#24292f", "#57606a", "#d0d7de", "#8c959f"
@@ -49,10 +51,10 @@ class _Frame:
       low, high: the lowest and the highest row, MIDI pitches.
       row: the height of a semitone.
       ticks: that a system shows.
-      bar: ticks of a measure.
+      bar: ticks of a bar.
       systems: how many there are.
       first: the tick at which the first begins.
-      stop: the tick at which the last measure ends.
+      stop: the tick at which the last bar ends.
     """
 
     low: int
@@ -120,11 +122,18 @@ def roll_picture(song: Song, title: str = "") -> Picture:
       title: stands above the picture; the song's own where empty.
 
     Raises:
+      SegueError: it would take more than `MAX_SHAPES` shapes.
       ValueError: the song has no notes.
     """
     if not len(song):
         raise ValueError("a song without notes has no picture")
     frame = _frame(song)
+    pieces = int((song.notes[:, DURATION] // frame.ticks).sum()) + len(song)
+    if pieces > MAX_SHAPES:
+        raise SegueError(
+            f"cannot draw {title or song.title}: {pieces:,} pieces of notes; "
+            f"at most {MAX_SHAPES:,} are drawn"
+        )
     shapes = [*_head(song, title or song.title)]
     for system in range(frame.systems):
         shapes += _ground(frame, system)
@@ -139,7 +148,7 @@ def _frame(song: Song) -> _Frame:
     row = 8 if rows <= 36 else 6 if rows <= 72 else 5
     bar = bar_ticks(song.time_signature)
     area = WIDTH - LEFT - RIGHT
-    # A measure that is wider than the page is broken at quarters.
+    # A bar that is wider than the page is broken at quarters.
     unit = bar if bar * QUARTER <= area * TICKS_PER_QUARTER else TICKS_PER_QUARTER
     first = math.floor(int(song.notes[0, ONSET]) / unit) * unit
     units = max(math.ceil((song.end - first) / unit), 1)
@@ -217,7 +226,7 @@ def shade(part: int, velocity: int) -> str:
 
 
 def _ground(frame: _Frame, system: int) -> Iterator[Rect | Text]:
-    """The rows, the keyboard, the measures and their numbers."""
+    """The rows, the keyboard, the bar lines and their numbers."""
     top, wide = frame.top(system), frame.wide(system)
     yield Rect("keyboard", LEFT - KEYBOARD, top, KEYBOARD - 2, frame.height, _KEY)
     for pitch in range(frame.low, frame.high + 1):
@@ -235,12 +244,12 @@ def _ground(frame: _Frame, system: int) -> Iterator[Rect | Text]:
             label = pitch_name(pitch)
             middle = y + frame.row // 2 + 5  # of the row, as capitals are 10 high
             yield Text(LEFT - KEYBOARD - 4, middle, label, LABEL, _PALE, "end")
-    yield from _measures(frame, system)
+    yield from _bar_lines(frame, system)
     for y in (top, top + frame.height):
         yield Rect("edge", LEFT - KEYBOARD, y - 0.5, wide + KEYBOARD, 0.5, _STRONG)
 
 
-def _measures(frame: _Frame, system: int) -> Iterator[Rect | Text]:
+def _bar_lines(frame: _Frame, system: int) -> Iterator[Rect | Text]:
     start = frame.first + system * frame.ticks
     scale = (WIDTH - LEFT - RIGHT) / frame.ticks
     every = 1  # lines nearer than four units would be a grey plane

@@ -319,7 +319,9 @@ def _sampling(values: dict[str, Any]) -> Sampling:
     show_default=True,
     help="Where the song goes, a MIDI file.",
 )
-@click.option("--roll", type=click.Path(path_type=Path), help="Draw its piano roll (SVG) here.")
+@click.option(
+    "--roll", type=click.Path(path_type=Path), help="Draw its piano roll here (.svg or .png)."
+)
 @click.option("--stream", is_flag=True, help="Make it in chunks, and show how it grows.")
 @click.option("--paper-loop", is_flag=True, help="One call a note over a sliding window.")
 @click.option("--target", default="127.0.0.1:8500", show_default=True, help="The model server.")

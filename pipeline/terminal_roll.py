@@ -17,11 +17,12 @@ LABEL = 4
 MOST_WIDE = 160
 CELLS = (TICKS_PER_QUARTER // 4, TICKS_PER_QUARTER // 2)  # ticks that a column may stand for
 MIN_BARS = 4
+NEAREST_LINES = 4  # columns from one bar line to the next, at least
 MOST_ROWS = 64  # semitones; what is farther from the middle is not shown
 
 
 def print_roll(song: Song) -> None:
-    """Prints as many of the first measures as the terminal is wide for."""
+    """Prints as many of the first bars as the terminal is wide for."""
     from rich.console import Console
     from rich.text import Text
 
@@ -32,19 +33,19 @@ def print_roll(song: Song) -> None:
         for char, style in line:
             text.append(char, style)
         console.print(text)
-    last = "measure 1" if bars == 1 else f"measures 1 to {bars}"
+    last = "bar 1" if bars == 1 else f"bars 1 to {bars}"
     console.print(f"{' ' * LABEL} {last}; `--roll FILE.svg` draws all of it", style="dim")
 
 
 def roll_lines(song: Song, width: int) -> tuple[list[list[tuple[str, str]]], int]:
-    """The first measures as lines of (character, rich style), from the highest down.
+    """The first bars as lines of (character, rich style), from the highest down.
 
     Args:
       song: at least one note.
       width: of a line, in characters.
 
     Returns:
-      The lines, and how many measures they show.
+      The lines, and how many bars they show.
     """
     bar = bar_ticks(song.time_signature)
     room = max(width - LABEL - 1, 8)
@@ -69,7 +70,8 @@ def roll_lines(song: Song, width: int) -> tuple[list[list[tuple[str, str]]], int
         for column in range(begin, end):
             grid[row[PITCH], column] = row[PART]
 
-    bar_columns = {round(n * bar / cell) for n in range(math.ceil(stop / bar))}
+    every = max(math.ceil(NEAREST_LINES * cell / bar), 1)
+    bar_columns = {round(n * bar / cell) for n in range(0, math.ceil(stop / bar), every)}
     lines = []
     for upper in range(high, low, -2):
         label = next((pitch_name(p) for p in (upper, upper - 1) if p % 12 == 0), "")
