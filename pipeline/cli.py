@@ -38,6 +38,8 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except BrokenPipeError:
+            raise  # `segue ... | head`: click leaves in silence
         except KeyboardInterrupt:
             click.echo("segue: stopped", err=True)
             ctx.exit(130)

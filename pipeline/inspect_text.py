@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from music.catalogue import Catalogue, FileFacts
+from music.midi import MIDI_SUFFIXES
 from music.song import TICKS_PER_QUARTER
 from music.split import EVAL
 from music.statistics import (
@@ -151,7 +152,11 @@ def folder_lines(catalogue: Catalogue, share: float, preset: str, show_all: bool
     if catalogue.passed_over:
         yield ""
         number = len(catalogue.passed_over)
-        yield f"passed over: {_count(number, 'name')} that cannot be a MIDI file's"
+        suffixes = " or ".join(MIDI_SUFFIXES)
+        yield (
+            f"passed over: {number:,} (files whose names do not end in {suffixes}, "
+            "folders whose names do)"
+        )
         if show_all:
             yield from (f"  {printable(name)}" for name in catalogue.passed_over)
 
@@ -235,6 +240,8 @@ def _tempi(tempi: Counter) -> str:
         return "not given"
     silent = f"; not given {tempi[None]:,}" if tempi[None] else ""
     middle = given[len(given) // 2]
+    if given[0] == given[-1]:
+        return f"{middle} quarters a minute{silent}"
     return f"{given[0]} to {given[-1]} quarters a minute, median {middle}{silent}"
 
 
