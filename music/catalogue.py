@@ -15,6 +15,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -125,6 +126,7 @@ class Catalogue:
             **{kind: counts[kind] for kind in (KEPT, REPAIRED, REJECTED)},
             "rejections": {name: len(files) for name, files in self.rejections().items()},
             "repairs": {name: len(files) for name, files in self.repairs().items()},
+            "held_out": len(self.held_out),
             "totals": self.totals.as_dict(),
             "passed_over": list(self.passed_over),
             "verdicts": [
@@ -285,13 +287,26 @@ def _judge_batch(files: list[File], limits: Limits) -> list[FileFacts]:
     return [inspect_file(file, limits)[0] for file in files]
 
 
+def _end_with_parent() -> None:
+    """Keeps a process from waiting for work for ever when its parent was killed."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 class _Pool:
     """Processes that judge, and that are gone at once when they are no longer wanted."""
 
     def __init__(self, jobs: int):
         self._others = set(multiprocessing.active_children())
         # Spawned: a fork of a process with threads may never wake up.
-        self._executor = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+        spawn = multiprocessing.get_context("spawn")
+        self._executor = ProcessPoolExecutor(jobs, spawn, initializer=_end_with_parent)
 
     def submit(self, files: list[File], limits: Limits) -> Future:
         try:
