@@ -263,19 +263,20 @@ def _inspected(files: list[File], limits: Limits, jobs: int) -> Generator[FileFa
 
 
 def _one_by_one(files: Iterable[File], limits: Limits) -> list[FileFacts]:
-    """After a process has died: each file in one of its own, so that only the culprit is lost."""
+    """After a process has died: one file at a time, so that only the culprit is lost."""
     done = []
-    for file in files:
-        pool = _Pool(1)
-        try:
-            done += pool.submit([file], limits).result()
-        except BrokenProcessPool:
-            error = MidiError(
-                "crashed", "the process that read it died, for want of memory perhaps"
-            )
-            done.append(FileFacts(rejected(file.name, error)))
-        finally:
-            pool.kill()
+    pool = _Pool(1)
+    try:
+        for file in files:
+            try:
+                done += pool.submit([file], limits).result()
+            except BrokenProcessPool:
+                detail = "the process that read it died, for want of memory perhaps"
+                done.append(FileFacts(rejected(file.name, MidiError("crashed", detail))))
+                pool.kill()
+                pool = _Pool(1)
+    finally:
+        pool.kill()
     return done
 
 

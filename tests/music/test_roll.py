@@ -228,13 +228,18 @@ def test_svg_and_png_show_the_same_notes_at_the_same_places_in_the_same_colours(
 def test_pitch_and_onset_can_be_read_off_any_picture(music):
     picture = roll_picture(music)
     notes = [shape for shape in picture.shapes if isinstance(shape, Rect) and shape.kind == "note"]
-    assert len(notes) >= len(music)
     assert all(note.y >= 0 and note.y + note.height <= picture.height for note in notes)
     assert all((note.x * 2) % 1 == 0 and (note.y * 2) % 1 == 0 for note in notes)
-    assert len({note.y // 1 for note in notes}) >= len(set(music.notes[:, PITCH].tolist()))
-    first = min(notes, key=lambda note: (note.y > notes[0].y + 10**6, note.x))
-    assert first.x >= roll.LEFT
-    assert music.notes[0, ONSET] >= 0
+    frame = roll._frame(music)
+    unit = frame.ticks / (WIDTH - roll.LEFT - roll.RIGHT)
+    read = set()
+    for note in notes:
+        system, below = divmod(note.y - roll.TOP, frame.height + roll.GAP)
+        begin = frame.first + system * frame.ticks
+        read.add((frame.high - int(below // frame.row), begin + (note.x - roll.LEFT) * unit))
+    assert {pitch for pitch, _ in read} == set(music.notes[:, PITCH].tolist())
+    for onset, pitch in music.notes[:, [ONSET, PITCH]].tolist():
+        assert any(p == pitch and abs(tick - onset) <= unit for p, tick in read)
 
 
 @pytest.mark.parametrize("name", ["song.jpg", "song", "song.svg.gz"])
