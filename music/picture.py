@@ -128,7 +128,8 @@ def picture_png(picture: Picture) -> bytes:
             # Pillow counts the last row and column in.
             right = left + max(round(shape.width * scale), 1) - 1
             bottom = top + max(round(shape.height * scale), 1) - 1
-            if shape.rounded and min(right - left, bottom - top) > 2 * RADIUS * scale:
+            # What is hardly wider than its corners would be a lozenge.
+            if shape.rounded and min(right - left, bottom - top) > 3 * RADIUS * scale:
                 draw.rounded_rectangle((left, top, right, bottom), RADIUS * scale, fill=shape.fill)
             else:
                 draw.rectangle((left, top, right, bottom), fill=shape.fill)

@@ -202,8 +202,8 @@ def _total_rows(totals: Totals) -> Iterator[tuple[str, str]]:
     percussion = _count(totals.percussion, "note")
     left_out = f"; {percussion} of percussion left out" if totals.percussion else ""
     yield "notes", f"{totals.notes:,} in {_count(totals.parts, 'part')}{left_out}"
-    events = ", ".join(f"{number:,} by {name}" for name, number in totals.events.items())
-    yield "events", f"{events} (the codecs)"
+    events = (f"{number:,} by the {name} codec" for name, number in totals.events.items())
+    yield "events", ", ".join(events)
     quarters = totals.ticks / TICKS_PER_QUARTER
     yield "length", f"{quarters:,.0f} quarters; {clock(totals.seconds)}"
     yield "range", _range(totals.low, totals.high)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
+from music import picture
 from music.picture import Picture, Rect, Text, clean, picture_png, picture_svg, text_width
 
 
@@ -48,6 +49,25 @@ def test_signs_beyond_latin_are_letters_and_not_boxes():
     assert (box != drawn(" ")).any()
     for char in "éЖΩ♭♯":
         assert (drawn(char) != box).any()
+
+
+def test_a_font_of_the_system_has_what_our_own_lacks(monkeypatch):
+    from fontTools.ttLib import TTFont
+    from matplotlib import font_manager
+
+    fonts = f"{matplotlib.get_data_path()}/fonts/ttf"
+    own, other = f"{fonts}/DejaVuSans.ttf", f"{fonts}/STIXGeneral.ttf"
+    char = chr(min(set(TTFont(other).getBestCmap()) - set(TTFont(own).getBestCmap())))
+    text = Text(5, 30, char, 20, "#000000")
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    box = pixels(Picture(60, 40, (text,)))
+    picture._system_font.cache_clear()
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [f"{fonts}/gone.ttf", other])
+    letter = pixels(Picture(60, 40, (text,)))
+    picture._system_font.cache_clear()
+    assert (letter != box).any()
+    expected = ImageFont.truetype(other, 40, layout_engine=ImageFont.Layout.BASIC).getmask(char)
+    assert (letter.min(axis=2) < 255).sum() == np.count_nonzero(np.array(expected))
 
 
 def test_svg_says_kinds_places_and_words():
