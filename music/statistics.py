@@ -201,11 +201,14 @@ def _durations(notes: np.ndarray) -> tuple[tuple[int, int], ...]:
 def _codecs(song: Song) -> dict[str, CodecFacts]:
     notes, chords = NotesCodec().encode(song), ChordsCodec().encode(song)
     steps = np.diff(song.notes[:, ONSET], prepend=0)
-    sounding = notes[notes[:, 1] != BOUNDARY]
+    sounding = notes[notes[:, 1] != BOUNDARY].astype(np.int64)
+    # One number an event: many times faster than numpy's comparison of rows.
+    step, pitch, duration = sounding.T
+    events = (step * BOUNDARY + pitch) * (MAX_TICKS + 1) + duration
     return {
         "notes": CodecFacts(
             events=len(notes),
-            distinct=len(np.unique(sounding, axis=0)) + 1,  # the boundary is one event
+            distinct=len(np.unique(events)) + 1,  # the boundary is one event
             held=int((steps > MAX_TICKS).sum() + (song.notes[:, DURATION] > MAX_TICKS).sum()),
         ),
         "chords": CodecFacts(
