@@ -63,8 +63,8 @@ def file_lines(inspected: FileFacts, show_all: bool) -> Iterator[str]:
     yield ""
     parts = facts.parts if show_all else facts.parts[:FEW_PARTS]
     head = (
-        "part", "notes", "chords", "range", "commonest durations (ticks)", "velocity",
-        "longest silence",
+        "part", "notes", "chords", "range", "velocity", "longest silence",
+        "commonest durations (ticks)",
     )  # fmt: skip
     yield from columns([head, *map(_part_row, parts)], right=frozenset({0, 1, 2}))
     if len(parts) < len(facts.parts):
@@ -113,9 +113,9 @@ def _part_row(part: PartFacts) -> tuple[str, ...]:
         f"{part.notes:,}",
         f"{part.chords:,}",
         _range(part.low, part.high),
-        rhythm,
         velocity,
         f"{part.silence / TICKS_PER_QUARTER:,.3g} quarters" if part.silence else "none",
+        rhythm,
     )
 
 
