@@ -23,7 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from music.errors import MidiError
+from music.errors import MidiError, SegueError
 from music.folder import midi_files
 from music.midi import MIDI_SUFFIXES, Limits, Reading
 from music.split import EVAL, eval_bound, rank, split_of
@@ -173,7 +173,7 @@ def inspect_folder(
       on_file: called with (files done, files) as they are judged.
 
     Raises:
-      SegueError: as `music.folder.midi_files`.
+      SegueError: as `music.folder.midi_files`, or no process can be started.
     """
     files = [
         File(os.fsencode(path), shown(path.relative_to(folder))) for path in midi_files(folder)
@@ -263,10 +263,20 @@ def _inspected(files: list[File], limits: Limits, jobs: int) -> Generator[FileFa
 
 
 def _one_by_one(files: Iterable[File], limits: Limits) -> list[FileFacts]:
-    """After a process has died: one file at a time, so that only the culprit is lost."""
+    """After a process has died: one file at a time, so that only the culprit is lost.
+
+    Raises:
+      SegueError: processes die without reading anything.
+    """
     done = []
     pool = _Pool(1)
     try:
+        try:
+            pool.submit([], limits).result()
+        except BrokenProcessPool:
+            raise SegueError(
+                "the processes that read the files die as they start; read with --jobs 1"
+            ) from None
         for file in files:
             try:
                 done += pool.submit([file], limits).result()

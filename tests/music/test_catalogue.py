@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -167,6 +169,17 @@ def test_a_process_that_dies_loses_no_file(many):
     alone = inspect_folder(many, SHARE, jobs=1)
     assert inspect_folder(many, SHARE, jobs=2, on_file=kill_once).as_dict() == alone.as_dict()
     assert killed
+
+
+def test_processes_that_cannot_start_are_one_line_and_no_rejections(many):
+    multiprocessing.resource_tracker.ensure_running()
+    multiprocessing.set_executable("/bin/false")
+    try:
+        with pytest.raises(SegueError, match="die as they start; read with --jobs 1"):
+            inspect_folder(many, SHARE, jobs=2)
+    finally:
+        multiprocessing.set_executable(sys.executable)
+    assert multiprocessing.active_children() == []
 
 
 def test_an_interrupt_ends_every_process(many):
