@@ -192,12 +192,11 @@ def _own_font(bold: bool) -> str:
 @functools.lru_cache(maxsize=8)
 def _signs(path: str) -> frozenset[int]:
     """The code points that a font file has signs for; none where it cannot be read."""
-    from fontTools.ttLib import TTFont, TTLibError
+    from matplotlib.ft2font import FT2Font
 
     try:
-        with TTFont(path, fontNumber=0, lazy=True) as font:
-            return frozenset(font.getBestCmap() or ())
-    except (TTLibError, OSError, KeyError, AssertionError):
+        return frozenset(FT2Font(path).get_charmap())
+    except (OSError, RuntimeError):
         return frozenset()
 
 

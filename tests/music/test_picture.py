@@ -53,12 +53,12 @@ def test_signs_beyond_latin_are_letters_and_not_boxes():
 
 
 def test_a_font_of_the_system_has_what_our_own_lacks(monkeypatch):
-    from fontTools.ttLib import TTFont
     from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
 
     fonts = f"{matplotlib.get_data_path()}/fonts/ttf"
     own, other = f"{fonts}/DejaVuSans.ttf", f"{fonts}/STIXGeneral.ttf"
-    missing = set(TTFont(other).getBestCmap()) - set(TTFont(own).getBestCmap())
+    missing = set(FT2Font(other).get_charmap()) - set(FT2Font(own).get_charmap())
     char = min(char for char in map(chr, missing) if unicodedata.category(char) == "Lu")
     text = Text(5, 30, char, 20, "#000000")
     monkeypatch.setattr(font_manager, "findSystemFonts", list)
