@@ -21,10 +21,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from music.errors import MidiError, SegueError
-from music.folder import midi_files
+from music.folder import File, named_files, shown
 from music.midi import MIDI_SUFFIXES, Limits, Reading
 from music.split import EVAL, eval_bound, rank, split_of
 from music.statistics import SongFacts, Totals, song_facts
@@ -44,18 +44,6 @@ BATCH = 16  # files that a process is given at a time
 FILES_WORTH_A_PROCESS = 100
 
 DEFAULT_LIMITS = Limits()
-
-
-class File(NamedTuple):
-    """A file to judge.
-
-    Attributes:
-      path: as the file system has it, in bytes: a name need not be text.
-      name: relative to its folder, for people; what is no text shows as such.
-    """
-
-    path: bytes
-    name: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +71,7 @@ class Catalogue:
       verdicts: of all files, in their order.
       sides: `train` or `eval` for each of them, empty where it was rejected.
       totals: of the songs that were kept or repaired.
-      passed_over: names of what is no MIDI file by its name, and of folders
-        named like one (what is inside those is read).
+      passed_over: names of what is no MIDI file by its name.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -175,9 +162,7 @@ def inspect_folder(
     Raises:
       SegueError: as `music.folder.midi_files`, or no process can be started.
     """
-    files = [
-        File(os.fsencode(path), shown(path.relative_to(folder))) for path in midi_files(folder)
-    ]
+    files = named_files(folder)
     if jobs is None:
         cores = len(os.sched_getaffinity(0))
         jobs = min(cores, max(1, len(files) // FILES_WORTH_A_PROCESS))
@@ -206,24 +191,17 @@ def inspect_folder(
     return Catalogue(tuple(verdicts), tuple(sides), totals, tuple(_passed_over(folder)))
 
 
-def shown(path: Path) -> str:
-    """A path for people: what is no UTF-8 in it shows as such."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
-
-
 def _passed_over(folder: Path) -> list[str]:
     """What stands in a folder beside its MIDI files; hidden names are not told."""
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        odd = [name for name in folders if name.lower().endswith(MIDI_SUFFIXES)]
         others = [
             name
             for name in names
             if not name.startswith(".") and not name.lower().endswith(MIDI_SUFFIXES)
         ]
         here = Path(parent).relative_to(folder)
-        found += [f"{shown(here / name)}/" for name in odd]
         found += [shown(here / name) for name in others]
     return sorted(found)
 

@@ -76,7 +76,8 @@ def inspect(
 def _inspect_file(path: Path, roll: Path | None, show_all: bool, as_json: bool) -> None:
     import os
 
-    from music.catalogue import DEFAULT_LIMITS, File, inspect_file, shown
+    from music.catalogue import DEFAULT_LIMITS, inspect_file
+    from music.folder import File, shown
     from music.midi import MIDI_SUFFIXES
     from pipeline.inspect_text import file_lines
 
@@ -156,7 +157,8 @@ def _draw(song: Song, roll: Path) -> None:
 def _inspect_folder(
     path: Path, config: Configuration, jobs: int | None, show_all: bool, as_json: bool
 ) -> None:
-    from music.catalogue import DEFAULT_LIMITS, inspect_folder, shown
+    from music.catalogue import DEFAULT_LIMITS, inspect_folder
+    from music.folder import shown
     from pipeline.inspect_text import folder_lines, summary_line
 
     share, salt = config.split.eval_share, config.split.salt
