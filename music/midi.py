@@ -20,13 +20,23 @@ import dataclasses
 import hashlib
 from array import array
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from music.drums import PERCUSSION_CHANNEL, Drums
 from music.errors import MidiError
-from music.smf import LIMITS, MAX_FILE_BYTES, MAX_NOTES, MAX_QUARTERS, Limits, Repair, Repairs, Smf
+from music.smf import (
+    LIMITS,
+    MAX_FILE_BYTES,
+    MAX_NOTES,
+    MAX_QUARTERS,
+    Limits,
+    Message,
+    Repair,
+    Repairs,
+    Smf,
+)
 from music.song import (
     DURATION,
     ONSET,
@@ -200,7 +210,7 @@ class _Reader:
         channels = np.array(self._channels, np.int64)[columns[-1]]
         return np.stack([*columns, channels], axis=1)
 
-    def read_track(self, index: int, events: Iterator[tuple[int, m21midi.MidiEvent]]) -> None:
+    def read_track(self, index: int, events: Iterator[tuple[int, Message]]) -> None:
         """Takes the events of the file's track `index`, as `Smf.tracks` gives them."""
         from music21.midi import ChannelModeMessages, ChannelVoiceMessages, MetaEvents, SysExEvents
 
@@ -214,26 +224,24 @@ class _Reader:
         sounding: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self.drums.begin_track()
         now = 0
-        for now, event in events:
-            kind: Any = event.type
-            first: Any = event.parameter1
-            if kind is note_on and event.parameter2:
-                if event.channel not in parts:
-                    parts[event.channel] = len(self._channels)
-                    self._channels.append(event.channel)
-                sounding.setdefault((event.channel, first), []).append((now, event.parameter2))
+        for now, (kind, channel, first, second) in events:
+            if kind is note_on and second:
+                if channel not in parts:
+                    parts[channel] = len(self._channels)
+                    self._channels.append(channel)
+                sounding.setdefault((channel, first), []).append((now, second))
             elif kind is note_on or kind is note_off:
-                started = sounding.pop((event.channel, first), None)
+                started = sounding.pop((channel, first), None)
                 if started:
-                    self._end(started, now, first, parts[event.channel])
+                    self._end(started, now, first, parts[channel])
             elif kind is ChannelVoiceMessages.PROGRAM_CHANGE:
-                self.drums.program(now, event.channel)
+                self.drums.program(now, channel)
             elif kind is ChannelVoiceMessages.CONTROLLER_CHANGE:
                 if first == 0:
-                    self.drums.bank(event.channel, event.parameter2)
+                    self.drums.bank(channel, second)
             elif kind in silencing:
-                for key in [key for key in sounding if key[0] == event.channel]:
-                    self._end(sounding.pop(key), now, key[1], parts[key[0]])
+                for key in [key for key in sounding if key[0] == channel]:
+                    self._end(sounding.pop(key), now, key[1], parts[channel])
             elif kind is SysExEvents.F0_SYSEX_EVENT:
                 self.drums.exclusive(now, first)
             elif kind is MetaEvents.SET_TEMPO:
@@ -249,9 +257,13 @@ class _Reader:
                 self._repairs.note("hanging-note", f"{told}; it lasts until the track's end")
 
     def _end(self, started: list[tuple[int, int]], now: int, pitch: int, part: int) -> None:
+        onsets, ends, pitches, velocities, parts = self._rows
         for onset, velocity in started:
-            for row, value in zip(self._rows, (onset, now, pitch, velocity, part), strict=True):
-                row.append(value)
+            onsets.append(onset)
+            ends.append(now)
+            pitches.append(pitch)
+            velocities.append(velocity)
+            parts.append(part)
 
     def _first(self, fact: str, when: tuple[int, int], value: float | str | None) -> None:
         """Keeps a fact if it is the earliest of its kind; when: (tick, track)."""

@@ -12,21 +12,20 @@ to learn from.
 The events themselves are decoded by music21's event layer, `DeltaTime` and
 `MidiEvent`. It gets the bytes of one event at a time, because given a whole track
 it copies the rest of it at each event, which makes its time grow with the square
-of a track's bytes; and it gets nothing that it would misread (a system message
-inside a track, a running status after a system exclusive message).
+of a track's bytes; it gets what is the same only once; and it gets nothing that
+it would misread (a system message inside a track, a running status after a system
+exclusive message).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 from music.errors import MidiError
-
-if TYPE_CHECKING:
-    from music21.midi import MidiEvent
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_NOTES = 200_000
@@ -114,6 +113,35 @@ class Repairs:
 LIMITS = Limits()
 
 
+class Message(NamedTuple):
+    """An event as music21 decodes it, less its time.
+
+    Attributes:
+      kind: a member of music21's enumerations of MIDI events.
+      channel: 1 to 16; 1 where there is none.
+      first, second: pitch and velocity, controller and value, or the data's bytes.
+    """
+
+    kind: Any
+    channel: int
+    first: Any
+    second: Any
+
+
+@functools.lru_cache(maxsize=2**14)
+def decoded(event: bytes) -> Message:
+    """One whole event, from its status byte on, decoded by music21.
+
+    Music says the same few thousand things over and over (this note, this loud,
+    on this channel), so that most of them are decoded already.
+    """
+    from music21.midi import MidiEvent
+
+    read = MidiEvent()
+    read.read(event)
+    return Message(read.type, read.channel, read.parameter1, read.parameter2)
+
+
 class Smf:
     """A MIDI file's header and tracks.
 
@@ -182,13 +210,13 @@ class Smf:
         fits = at + 8 <= len(self._data) and at + 8 + length <= len(self._data)
         return fits and name.isascii() and name.decode().isprintable()
 
-    def tracks(self) -> Iterator[Iterator[tuple[int, MidiEvent]]]:
-        """The tracks, each an iterator that has to be run to its end before the next.
+    def tracks(self) -> Iterator[Iterator[tuple[int, Message]]]:
+        """The tracks, each an iterator to be run to its end before the next.
 
-        A track gives (tick from the file's beginning, event) of its notes,
+        A track gives (tick from the file's beginning, message) of its notes,
         controllers, programs, tempi, time and key signatures and short system
         exclusive messages, and at its end (tick, end-of-track event), also where
-        the file has none. The event is one object, filled anew each time.
+        the file has none.
 
         Raises:
           MidiError: `truncated` or `damaged`, `too-large` for too many events, or
@@ -244,10 +272,8 @@ class Smf:
             seconds = f"{self._limits.seconds:g} s"
             raise MidiError("time-out", f"not decoded within {seconds}; it may ask for no more")
 
-    def _track_events(self, at: int) -> Iterator[tuple[int, MidiEvent]]:
+    def _track_events(self, at: int) -> Iterator[tuple[int, Message]]:
         """A track's events, from the first byte after its length; sets `_at` at its end."""
-        from music21.midi import DeltaTime, MetaEvents, MidiEvent
-
         data = self._data
         claimed = at + int.from_bytes(data[at - 4 : at], "big")
         # A length is believed when it leads to the file's end or to another chunk.
@@ -256,9 +282,6 @@ class Smf:
         # Where it is not, the next track may begin anywhere.
         fence = limit if believed else self._next_track(at)
 
-        # music21 decodes; these two objects take every event in turn.
-        event = MidiEvent()
-        read, read_delta = event.read, DeltaTime().readUntilLowByte
         now, status, data_bytes, prefix = 0, 0, 0, b""
         ended = False
         while not ended and at < limit:
@@ -270,14 +293,12 @@ class Smf:
             if self._events % _EVENTS_BETWEEN_CHECKS == 0:
                 self._check()
 
-            digits = data[at : min(at + _DELTA_BYTES, limit)]
-            try:
-                delta, rest = read_delta(digits)
-            except IndexError:
-                if len(digits) == _DELTA_BYTES:
-                    raise self._damaged("a delta time of more than four bytes", at) from None
-                break
-            body = at + len(digits) - len(rest)
+            delta, body = data[at], at + 1
+            if delta > 0x7F:
+                delta, size = self._number(at, limit)
+                if not size:
+                    break
+                body = at + size
             if body >= limit:
                 break
             first = data[body]
@@ -297,7 +318,7 @@ class Smf:
                 values = data[body:end]
                 tell = values.isascii()  # no byte above 127
                 if tell:
-                    read(prefix + values)
+                    message = decoded(prefix + values)
                 elif status < 0xA0:
                     raise self._damaged(f"a note with the data bytes {tuple(values)}", at)
                 else:
@@ -308,15 +329,14 @@ class Smf:
                     ended = False
                     break
                 if tell:
-                    read(data[body:end])
+                    message = decoded(data[body:end])
             now += delta
             at = end
             if tell:
-                yield now, event
+                yield now, message
 
         self._at = self._end_of_track(at, claimed, believed, ended)
-        event.type = MetaEvents.END_OF_TRACK
-        yield now, event
+        yield now, decoded(_END_OF_TRACK)
 
     def _system_event(self, at: int, limit: int) -> tuple[int, bool, bool]:
         """What is no channel's message: meta events, system exclusive and the illegal rest.
@@ -339,25 +359,25 @@ class Smf:
                 self.repairs.note("illegal-message", told)
             return end, False, False
         counted = at + (2 if first == _META else 1)
-        length, size = self._length(counted, limit)
+        length, size = self._number(counted, limit)
         if not size:
             return limit + 1, False, False
         kind = self._data[at + 1] if first == _META else None
         known = kind in _META_READ or first == _SYSEX
         return counted + size + length, known and length <= _LONGEST_READ, kind == _META_END
 
-    def _length(self, at: int, limit: int) -> tuple[int, int]:
+    def _number(self, at: int, limit: int) -> tuple[int, int]:
         """A variable-length number and how many bytes it takes; (0, 0) if it is cut off."""
-        from music21.midi import getVariableLengthNumber
+        from music21.midi import DeltaTime
 
         digits = self._data[at : min(at + _DELTA_BYTES, limit)]
         try:
-            length, rest = getVariableLengthNumber(digits)
+            number, rest = DeltaTime().readUntilLowByte(digits)
         except IndexError:
             if len(digits) == _DELTA_BYTES:
-                raise self._damaged("a length of more than four bytes", at) from None
+                raise self._damaged("a number of more than four bytes", at) from None
             return 0, 0
-        return length, len(digits) - len(rest)
+        return number, len(digits) - len(rest)
 
     def _next_track(self, at: int) -> int:
         found = self._data.find(_TRACK, at)
