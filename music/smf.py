@@ -231,7 +231,7 @@ class Smf:
                 self._track = found
                 yield self._track_events(at + 8)
                 at = self._at
-            elif self._is_chunk(at):
+            elif data[at : at + 4] != _TRACK and self._is_chunk(at):
                 foreign += 1
                 name = data[at : at + 4].decode()
                 self.repairs.note("foreign-chunk", f"a chunk {name!r} is no track; passed over")
@@ -239,7 +239,7 @@ class Smf:
             else:
                 if found < self._announced and _TRACK.startswith(data[at : at + 4]):
                     raise MidiError("truncated", f"the file breaks off before track {found + 1:,}")
-                following = data.find(_TRACK, at)
+                following = data.find(_TRACK, at + 1)
                 extra = (following if following >= 0 else len(data)) - at
                 foreign += 1
                 self.repairs.note("extra-bytes", f"{_bytes(extra)} after track {found:,}; ignored")
