@@ -248,11 +248,12 @@ class Smf:
 
     def _compare(self, found: int, foreign: int) -> None:
         """The tracks that are there with those that the header announces."""
-        told = f"the header announces {self._announced:,} tracks; {found:,} are there"
+        told = f"tracks announced: {self._announced:,}, found: {found:,}"
         if found < self._announced and foreign:
             # One of the foreign pieces may have been a track.
-            raise MidiError("damaged", f"{told}, beside {foreign:,} pieces that are none")
-        if found < self._announced and (found == 0 or "end-of-track" in self.repairs):
+            raise MidiError("damaged", f"{told}, besides {foreign:,} of what is no track")
+        broken_off = "end-of-track" in self.repairs or "last-byte" in self.repairs
+        if found < self._announced and (found == 0 or broken_off):
             raise MidiError("truncated", told)
         if found != self._announced:
             self.repairs.note("track-count", told)

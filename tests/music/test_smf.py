@@ -143,9 +143,7 @@ def test_a_track_whose_name_is_broken_is_not_lost_in_silence():
     broken = TWO_TRACKS[:14] + TWO_TRACKS[14:].replace(b"MTrk", b"mTrk", 1)
     error = rejection(broken)
     assert error.reason == "damaged"
-    assert (
-        error.detail == "the header announces 2 tracks; 1 are there, beside 1 pieces that are none"
-    )
+    assert error.detail == "tracks announced: 2, found: 1, besides 1 of what is no track"
     assert rejection(file_of(NOTE).replace(b"MTrk", b"MTrx")).reason == "damaged"
 
 
