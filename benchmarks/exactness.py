@@ -9,7 +9,8 @@ it:
 - gathered: music21 makes one chord of notes that begin within a sixteenth of a
   quarter of each other, at the time of the first (rolled chords, grace notes);
 - moved: the score has a note elsewhere than the tick at which music21 itself says
-  that it began (a time signature that changes in the middle of a bar);
+  that it began (where a note crosses the end of a bar with several voices, the
+  score takes that bar for longer than it is, and moves all that follows);
 - unexplained: neither.
 
 The second peer is the list of notes that `converter.parse` starts from, before it
@@ -145,11 +146,14 @@ def _listed(data: bytes) -> Counter:
 
 
 def _begun(score: Any, division: int) -> Iterator[_Begun]:
-    """The notes that a score begins, and not those that it only ties on."""
+    """The pitched notes that a score begins, and not those that it only ties on."""
+    from music21.note import Unpitched
+
     for element in score.flatten().notes:
         tick = element.editorial.get("midiTickStart")
         for note in getattr(element, "notes", (element,)):
-            if note.tie is None or note.tie.type == "start":
+            begins = note.tie is None or note.tie.type == "start"
+            if begins and not isinstance(note, Unpitched):
                 onset = _on_grid(element.offset)
                 began = onset if tick is None else _on_grid(Fraction(tick, division))
                 yield _Begun(onset, note.pitch.midi, began)
