@@ -221,7 +221,7 @@ class _Reader:
         }
         parts: dict[int, int] = {}
         # By channel and pitch: when each sounding note began, and how loud.
-        sounding: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        sounding: list[dict[int, list[tuple[int, int]]]] = [{} for _ in range(16 + 1)]
         self.drums.begin_track()
         now = 0
         for now, (kind, channel, first, second) in events:
@@ -229,9 +229,9 @@ class _Reader:
                 if channel not in parts:
                     parts[channel] = len(self._channels)
                     self._channels.append(channel)
-                sounding.setdefault((channel, first), []).append((now, second))
+                sounding[channel].setdefault(first, []).append((now, second))
             elif kind is note_on or kind is note_off:
-                started = sounding.pop((channel, first), None)
+                started = sounding[channel].pop(first, None)
                 if started:
                     self._end(started, now, first, parts[channel])
             elif kind is ChannelVoiceMessages.PROGRAM_CHANGE:
@@ -240,8 +240,9 @@ class _Reader:
                 if first == 0:
                     self.drums.bank(channel, second)
             elif kind in silencing:
-                for key in [key for key in sounding if key[0] == channel]:
-                    self._end(sounding.pop(key), now, key[1], parts[channel])
+                for pitch, started in sounding[channel].items():
+                    self._end(started, now, pitch, parts[channel])
+                sounding[channel].clear()
             elif kind is SysExEvents.F0_SYSEX_EVENT:
                 self.drums.exclusive(now, first)
             elif kind is MetaEvents.SET_TEMPO:
@@ -250,11 +251,12 @@ class _Reader:
                 self._first("time_signature", (now, index), _time_signature(first))
             elif kind is MetaEvents.KEY_SIGNATURE:
                 self._first("key", (now, index), _key(first))
-        for (channel, pitch), started in sounding.items():
-            self._end(started, now, pitch, parts[channel])
-            if channel != PERCUSSION_CHANNEL:
-                told = f"track {index + 1:,} never ends a note of pitch {pitch}"
-                self._repairs.note("hanging-note", f"{told}; it lasts until the track's end")
+        for channel, hanging in enumerate(sounding):
+            for pitch, started in hanging.items():
+                self._end(started, now, pitch, parts[channel])
+                if channel != PERCUSSION_CHANNEL:
+                    told = f"track {index + 1:,} never ends a note of pitch {pitch}"
+                    self._repairs.note("hanging-note", f"{told}; it lasts until the track's end")
 
     def _end(self, started: list[tuple[int, int]], now: int, pitch: int, part: int) -> None:
         onsets, ends, pitches, velocities, parts = self._rows
