@@ -33,7 +33,7 @@ MAX_QUARTERS = 20_000
 
 _TRACK = b"MTrk"
 _HEADER_BYTES = 14
-_DELTA_BYTES = 4  # of seven bits each, as the standard has it
+_NUMBER_BYTES = 4  # of seven bits each, at most
 _END_OF_TRACK = b"\xff\x2f\x00"
 
 # How many data bytes follow a status byte, by its first half; 0xF0 is a chapter
@@ -126,6 +126,14 @@ class Message(NamedTuple):
     channel: int
     first: Any
     second: Any
+
+
+@functools.lru_cache(maxsize=2**12)
+def decoded_number(digits: bytes) -> int:
+    """A variable-length number, such as a delta time, decoded by music21."""
+    from music21.midi import DeltaTime
+
+    return DeltaTime().readUntilLowByte(digits)[0]
 
 
 @functools.lru_cache(maxsize=2**14)
@@ -369,16 +377,12 @@ class Smf:
 
     def _number(self, at: int, limit: int) -> tuple[int, int]:
         """A variable-length number and how many bytes it takes; (0, 0) if it is cut off."""
-        from music21.midi import DeltaTime
-
-        digits = self._data[at : min(at + _DELTA_BYTES, limit)]
-        try:
-            number, rest = DeltaTime().readUntilLowByte(digits)
-        except IndexError:
-            if len(digits) == _DELTA_BYTES:
-                raise self._damaged("a number of more than four bytes", at) from None
-            return 0, 0
-        return number, len(digits) - len(rest)
+        for size in range(1, _NUMBER_BYTES + 1):
+            if at + size > limit:
+                return 0, 0
+            if self._data[at + size - 1] < 0x80:
+                return decoded_number(self._data[at : at + size]), size
+        raise self._damaged("a number of more than four bytes", at)
 
     def _next_track(self, at: int) -> int:
         found = self._data.find(_TRACK, at)
@@ -414,7 +418,7 @@ class Smf:
             return at
         limit = claimed if believed else len(data)
         tail, missing = data[at:limit], claimed - limit
-        if not tail and (believed or missing == _DELTA_BYTES):
+        if not tail and (believed or missing == 1 + len(_END_OF_TRACK)):
             repairs.note("end-of-track", f"{track} has no end-of-track event")
         elif _is_end(tail, None if believed else missing):
             repairs.note("last-byte", f"{track} breaks off inside its end-of-track event")
@@ -438,7 +442,7 @@ def _is_end(tail: bytes, missing: int | None) -> bool:
     """
     digits = len(tail) - len(tail.lstrip(bytes(range(0x80, 0x100)))) + 1
     begun = tail[digits:]
-    if not tail or digits > _DELTA_BYTES or not _END_OF_TRACK.startswith(begun):
+    if not tail or digits > _NUMBER_BYTES or not _END_OF_TRACK.startswith(begun):
         return False
     return bool(begun) if missing is None else len(tail) + missing == digits + 3
 
