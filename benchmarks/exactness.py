@@ -10,7 +10,7 @@ it:
   quarter of each other, at the time of the first (rolled chords, grace notes);
 - moved: the score has a note elsewhere than the tick at which music21 itself says
   that it began (where a note crosses the end of a bar with several voices, the
-  score takes that bar for longer than it is, and moves all that follows);
+  score takes that bar or the next for longer than it is, and moves all that follows);
 - unexplained: neither.
 
 The second peer is the list of notes that `converter.parse` starts from, before it

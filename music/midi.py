@@ -26,17 +26,9 @@ import numpy as np
 
 from music.drums import PERCUSSION_CHANNEL, Drums
 from music.errors import MidiError
-from music.smf import (
-    LIMITS,
-    MAX_FILE_BYTES,
-    MAX_NOTES,
-    MAX_QUARTERS,
-    Limits,
-    Message,
-    Repair,
-    Repairs,
-    Smf,
-)
+from music.events import Message
+from music.repairs import Repair, Repairs
+from music.smf import LIMITS, MAX_FILE_BYTES, MAX_NOTES, MAX_QUARTERS, Limits, Smf
 from music.song import (
     DURATION,
     ONSET,

@@ -9,23 +9,18 @@ mending is put on record as a `Repair`. What cannot be mended without guessing a
 the music is refused: a file that lost an unknown share of its notes is no example
 to learn from.
 
-The events themselves are decoded by music21's event layer, `DeltaTime` and
-`MidiEvent`. It gets the bytes of one event at a time, because given a whole track
-it copies the rest of it at each event, which makes its time grow with the square
-of a track's bytes; it gets what is the same only once; and it gets nothing that
-it would misread (a system message inside a track, a running status after a system
-exclusive message).
+The events themselves are decoded by music21 (`music.events`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 from music.errors import MidiError
+from music.events import Message, decoded, decoded_number
+from music.repairs import Repairs
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_NOTES = 200_000
@@ -52,7 +47,7 @@ _EVENTS_BETWEEN_CHECKS = 1024
 class Limits:
     """What a file may ask of us.
 
-    Memory follows from these: about 50 bytes an event at the worst.
+    Memory follows from these: about 180 bytes an event at the worst.
 
     Attributes:
       bytes: of the file.
@@ -71,83 +66,7 @@ class Limits:
     seconds: float = 30.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Repair:
-    """Something that was mended, as players do.
-
-    Attributes:
-      name: short and fixed, the same on every machine, so that repairs can be counted.
-      detail: for a person.
-    """
-
-    name: str
-    detail: str
-
-
-class Repairs:
-    """What was mended so far: each kind once, with the first place and a count."""
-
-    def __init__(self) -> None:
-        self._first: dict[str, str] = {}
-        self._more: dict[str, int] = {}
-
-    def note(self, name: str, detail: str) -> None:
-        """Records one mending."""
-        if name in self._first:
-            self._more[name] = self._more.get(name, 0) + 1
-        else:
-            self._first[name] = detail
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._first
-
-    def listed(self) -> tuple[Repair, ...]:
-        """In the order in which they were first met."""
-        return tuple(
-            Repair(name, f"{detail} (and {more:,} more)" if more else detail)
-            for name, detail in self._first.items()
-            for more in (self._more.get(name, 0),)
-        )
-
-
 LIMITS = Limits()
-
-
-class Message(NamedTuple):
-    """An event as music21 decodes it, less its time.
-
-    Attributes:
-      kind: a member of music21's enumerations of MIDI events.
-      channel: 1 to 16; 1 where there is none.
-      first, second: pitch and velocity, controller and value, or the data's bytes.
-    """
-
-    kind: Any
-    channel: int
-    first: Any
-    second: Any
-
-
-@functools.lru_cache(maxsize=2**12)
-def decoded_number(digits: bytes) -> int:
-    """A variable-length number, such as a delta time, decoded by music21."""
-    from music21.midi import DeltaTime
-
-    return DeltaTime().readUntilLowByte(digits)[0]
-
-
-@functools.lru_cache(maxsize=2**14)
-def decoded(event: bytes) -> Message:
-    """One whole event, from its status byte on, decoded by music21.
-
-    Music says the same few thousand things over and over (this note, this loud,
-    on this channel), so that most of them are decoded already.
-    """
-    from music21.midi import MidiEvent
-
-    read = MidiEvent()
-    read.read(event)
-    return Message(read.type, read.channel, read.parameter1, read.parameter2)
 
 
 class Smf:
