@@ -3,7 +3,7 @@
 Reading takes the events of every track (`music.smf`, where music21's event layer
 decodes them), pairs the note-ons with their note-offs and puts the notes on the
 grid. It stops short of `converter.parse`, which builds measures, voices, ties and
-rests that no model here looks at, and takes some forty times as long.
+rests that no model here looks at, and takes some fifty times as long.
 
 A part is one channel of one track, numbered in order of appearance. Percussion
 (`music.drums`) is counted and left out.
