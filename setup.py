@@ -76,6 +76,8 @@ setup(
             "requests>=2.31",
             "ruff>=0.9",
             "mypy>=1.11",
+            # A second reader of MIDI, which ours must agree with.
+            "mido>=1.3",
             # The deployment files against their schemas.
             "kubernetes-validate>=1.29",
             "check-jsonschema>=0.28",

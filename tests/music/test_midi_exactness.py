@@ -19,6 +19,7 @@ def test_a_chorale_is_the_same_for_both_readers(chorales, index):
     comparison = compare(chorales[index])
     assert comparison.notes > 100
     assert comparison.agreed == comparison.in_list == comparison.notes == comparison.peer_notes
+    assert comparison.in_mido == comparison.notes
     assert comparison.same_pitches
     assert not comparison.differs
 
@@ -62,6 +63,7 @@ def test_a_hard_case_is_the_same_for_both_readers(tmp_path, name, kind):
     comparison = compare(path)
     assert comparison.same_pitches
     assert (comparison.notes, comparison.peer_notes) == (comparison.agreed, comparison.in_list)
+    assert comparison.in_mido == comparison.notes
     assert not comparison.differs
 
 
