@@ -1,11 +1,22 @@
-"""Beam stages that more than one component needs."""
+"""Beam stages that more than one component needs.
+
+A worker that only reads songs does not pay for TensorFlow: what imports it does
+so where it is called.
+"""
 
 from __future__ import annotations
 
-import apache_beam as beam
-from tfx.dsl.io import fileio
+from collections.abc import Iterator
 
-from components.records import row_to_song
+import apache_beam as beam
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
+
+from components.records import batch_to_songs
+from music.song import Song
+
+# Songs that are in memory at a time when a shard is read.
+SONGS_A_BATCH = 32
 
 
 def song_shards(uri: str, side: str) -> list[str]:
@@ -15,7 +26,34 @@ def song_shards(uri: str, side: str) -> list[str]:
       uri: of the artifact.
       side: `train` or `eval`.
     """
+    from tfx.dsl.io import fileio
+
     return sorted(fileio.glob(f"{uri}/Split-{side}/songs-*.parquet"))
+
+
+def read_songs(path: str) -> Iterator[list[Song]]:
+    """The songs of one Parquet file, in its order, some at a time."""
+    with FileSystems.open(path) as handle:
+        for batch in pq.ParquetFile(handle).iter_batches(SONGS_A_BATCH):
+            yield batch_to_songs(batch)
+
+
+class SongShards(beam.PTransform):
+    """The paths of `song_shards`, each to be worked on by whoever is free.
+
+    Args:
+      uri: of the artifact.
+      side: `train` or `eval`.
+    """
+
+    def __init__(self, uri: str, side: str):
+        super().__init__()
+        self.uri = uri
+        self.side = side
+
+    def expand(self, pipeline):
+        paths = song_shards(self.uri, self.side)
+        return pipeline | "Paths" >> beam.Create(paths) | "Spread" >> beam.Reshuffle()
 
 
 class ReadSongs(beam.PTransform):
@@ -34,7 +72,7 @@ class ReadSongs(beam.PTransform):
     def expand(self, pipeline):
         return (
             pipeline
-            | "ReadParquet"
-            >> beam.io.ReadFromParquet(f"{self.uri}/Split-{self.side}/songs-*.parquet")
-            | "ToSong" >> beam.Map(row_to_song)
+            | "Shards" >> SongShards(self.uri, self.side)
+            | "Read" >> beam.FlatMap(read_songs)
+            | "OneByOne" >> beam.FlatMap(lambda songs: songs)
         )

@@ -302,6 +302,14 @@ def part_cuts(table: np.ndarray, parts: int) -> list[int]:
     return [*cuts.tolist(), table_entries(table)]
 
 
+def stretch_table(rows: np.ndarray) -> np.ndarray:
+    """The table of some entries: table[:, first : stop + 1] as a table of its own."""
+    table = np.array(rows)
+    table[0, -1] = _END
+    table[1] -= table[1, 0]
+    return table
+
+
 def _as_table(keys: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
     """A table from ascending keys, each with a count (1 without counts), equal ones added up."""
     new = np.ones(len(keys), bool)

@@ -30,7 +30,6 @@ def create_pipeline(config: Configuration) -> Pipeline:
     """
     trainer_settings = config.trainer()
     code = trainer_settings.code
-    split = {"eval_share": config.split.eval_share, "salt": config.split.salt}
 
     # Files are read once, and every one of them gets a verdict.
     midi_parser = components.MidiParser(
@@ -42,8 +41,8 @@ def create_pipeline(config: Configuration) -> Pipeline:
         codec=dict(config.codec),
         min_count=config.vocabulary.min_count,
         closed=config.vocabulary.closed,
+        max_size=config.vocabulary.max_size,
         code=code,
-        **split,
     )
     # Windows carry the n-gram's nats, so that the gate can compare event by event.
     window_generator = components.WindowGenerator(
@@ -52,9 +51,7 @@ def create_pipeline(config: Configuration) -> Pipeline:
         length=config.window.length,
         form=config.window.form,
         ngram_order=config.ngram_order,
-        shards=config.shards,
         code=code,
-        **split,
     )
     examples = window_generator.outputs["examples"]
     # Statistics and the inferred schema are for people who look at their data.

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 import apache_beam as beam
 import numpy as np
 
-from components.stages import SplitSongs
 from music.codec import Codec
 from music.song import Song
-from music.split import TRAIN
 
 
 def count_codes(song: Song, codec: Codec) -> Iterator[tuple[tuple[int, int], int]]:
@@ -23,25 +21,19 @@ def count_codes(song: Song, codec: Codec) -> Iterator[tuple[tuple[int, int], int
 
 
 class CountCodes(beam.PTransform):
-    """PCollection[Song] -> ((field, code), count) over the training split.
+    """PCollection[Song] -> ((field, code), count).
 
     Args:
       codec: writes the songs.
-      share, salt: of the split.
     """
 
-    def __init__(self, codec: Codec, share: float, salt: str):
+    def __init__(self, codec: Codec):
         super().__init__()
         self.codec = codec
-        self.share = share
-        self.salt = salt
 
     def expand(self, songs):
         return (
             songs
-            | "Split" >> SplitSongs(self.share, self.salt)
-            | "TrainOnly" >> beam.Filter(lambda pair: pair[0] == TRAIN)
-            | "Songs" >> beam.Values()
             | "Count" >> beam.FlatMap(count_codes, self.codec)
             | "Sum" >> beam.CombinePerKey(sum)
         )
