@@ -57,6 +57,4 @@ def batch_to_songs(batch: pa.RecordBatch) -> list[Song]:
     notes = np.stack([column.flatten().to_numpy() for column in lists], axis=1)
     ends = np.cumsum(lists[0].value_lengths().to_numpy())
     facts = pa.Table.from_batches([batch]).drop(list(COLUMNS)).to_pylist()
-    return [
-        Song(rows, **row) for rows, row in zip(np.split(notes, ends)[:-1], facts, strict=True)
-    ]
+    return [Song(rows, **row) for rows, row in zip(np.split(notes, ends)[:-1], facts, strict=True)]

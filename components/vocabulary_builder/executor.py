@@ -14,7 +14,7 @@ from tfx.utils import io_utils
 from components.progress import report
 from components.stages import ReadSongs
 from components.vocabulary_builder import spec
-from components.vocabulary_builder.stages import CountCodes
+from components.vocabulary_builder.stages import CountCodes, to_json
 from music.codec import Codec, build_codec
 from music.split import TRAIN
 from music.vocabulary import Vocabulary, build_vocabulary
@@ -34,8 +34,8 @@ class Executor(BaseBeamExecutor):
                 pipeline
                 | "Songs" >> ReadSongs(songs, TRAIN)
                 | "CountCodes" >> CountCodes(codec)
-                | "Gather" >> beam.combiners.ToList()
-                | "ToJson" >> beam.Map(lambda pairs: json.dumps(sorted(pairs)))
+                | "Gather" >> beam.combiners.ToList()  # as many as there are codes at most
+                | "ToJson" >> beam.Map(to_json)
                 | "Write" >> beam.io.WriteToText(counted, shard_name_template="")
             )
         pairs = json.loads(io_utils.read_string_file(counted))

@@ -1,7 +1,11 @@
-"""The Beam stages of VocabularyBuilder."""
+"""The Beam stages of VocabularyBuilder.
+
+Workers import this module and not the executor's, which brings TFX and TensorFlow.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -18,6 +22,11 @@ def count_codes(song: Song, codec: Codec) -> Iterator[tuple[tuple[int, int], int
         codes, counts = np.unique(events[:, field], return_counts=True)
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
             yield (field, code), count
+
+
+def to_json(pairs: list[tuple[tuple[int, int], int]]) -> str:
+    """The counts as one line, ascending by field and code."""
+    return json.dumps(sorted(pairs))
 
 
 class CountCodes(beam.PTransform):

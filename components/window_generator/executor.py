@@ -38,17 +38,13 @@ class Executor(BaseBeamExecutor):
         ngram = os.path.join(examples.uri, tables.FOLDER)
 
         with self._make_beam_pipeline() as pipeline:
-            _ = (
-                pipeline
-                | "Windows"
-                >> WriteWindows(
-                    artifact_utils.get_single_uri(input_dict[spec.SONGS]),
-                    vocabulary,
-                    window,
-                    int(exec_properties[spec.NGRAM_ORDER]),
-                    uris,
-                    ngram,
-                )
+            _ = pipeline | "Windows" >> WriteWindows(
+                artifact_utils.get_single_uri(input_dict[spec.SONGS]),
+                vocabulary,
+                window,
+                int(exec_properties[spec.NGRAM_ORDER]),
+                uris,
+                ngram,
             )
         tables.remove_runs(ngram)
         # Beside the splits, since the Trainer has no input for it.

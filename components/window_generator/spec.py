@@ -17,7 +17,7 @@ CODE = "code"
 
 
 class WindowGeneratorSpec(ComponentSpec):
-    """Songs and a vocabulary in, Examples out, with the vocabulary and the n-gram beside the splits."""
+    """Songs and a vocabulary in, Examples out, with vocabulary and n-gram beside the splits."""
 
     PARAMETERS = {
         LENGTH: ExecutionParameter(type=int),

@@ -206,9 +206,7 @@ class _WriteShard(beam.DoFn):
         for song, (events, dropped), nll in zip(songs, encoded, nats, strict=True):
             windows = scored = 0
             scored_nats = 0.0
-            for window, record in serialized_windows(
-                events, self.window, song.id, self.names, nll
-            ):
+            for window, record in serialized_windows(events, self.window, song.id, self.names, nll):
                 writer.write(record)
                 windows += 1
                 scored += window.scored

@@ -9,6 +9,7 @@ travels between workers is the places of these stretches.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -47,7 +48,7 @@ def write_run(folder: str, name: str, table: np.ndarray, parts: int) -> Iterator
     path = os.path.join(folder, _RUNS, f"{name}.npy")
     _write(path, table)
     cuts = part_cuts(table, parts)
-    for first, stop in zip(cuts[:-1], cuts[1:], strict=True):
+    for first, stop in itertools.pairwise(cuts):
         yield Stretch(path, first, stop)
 
 

@@ -61,7 +61,7 @@ def serialized_windows(
             kind = _INTS
             if name in columns:
                 values = columns[name].between(start, stop)
-            elif name == "ngram_nll":
+            elif name == "ngram_nll" and ngram_nll is not None:
                 kind, mean = _FLOATS, ngram_nll[stop - window.scored : stop].mean()
                 values = struct.pack("<f", mean)
             else:
