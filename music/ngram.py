@@ -152,7 +152,8 @@ class NGramModel:
         """p(token | context) for a token of a field; the context is cut to the order."""
         tokens = np.array([*context, token], np.int64)[-self.order :]
         stream = _Stream.ending_in(tokens, field)
-        return float(self._probabilities(stream, [self.alphabets[field]])[0])
+        uniform = np.full(len(tokens), self.alphabets[field])
+        return float(self._probabilities(stream, uniform)[-1])
 
     def nll(self, events: np.ndarray) -> np.ndarray:
         """Nats of each event of a song given those before it.
@@ -175,20 +176,20 @@ class NGramModel:
             return []
         fields = songs[0].shape[1]
         stream = _Stream(songs)
-        uniform = np.asarray(self.alphabets, np.float64)[stream.field]
+        uniform = np.asarray(self.alphabets)[stream.field]
         nats = -np.log(self._probabilities(stream, uniform)).reshape(-1, fields).sum(axis=1)
         return np.split(nats, np.cumsum([len(events) for events in songs])[:-1])
 
-    def _probabilities(self, stream: _Stream, alphabets: Sequence[int] | np.ndarray) -> np.ndarray:
-        result = 1.0 / np.asarray(alphabets, np.float64)
+    def _probabilities(self, stream: _Stream, alphabets: np.ndarray) -> np.ndarray:
+        result = 1.0 / alphabets
         for length in range(self.order):
             stream.lengthen(length)
             if not len(stream.at):
                 break
-            count, total, kinds = self._look_up(stream.keys())
-            stream.keep(kinds > 0)  # where it is not, no longer context was seen either
-            seen = kinds > 0
-            count, total, kinds = count[seen], total[seen], kinds[seen]
+            found = self._look_up(stream.keys())
+            seen = found[2] > 0  # where it is not, no longer context was seen either
+            stream.keep(seen)
+            count, total, kinds = found[:, seen]
             result[stream.at] = (count + kinds * result[stream.at]) / (total + kinds)
         return result
 
