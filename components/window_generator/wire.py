@@ -38,12 +38,15 @@ def serialized_windows(
     The features are those of `stages.to_example`.
 
     Args:
-      events: int32[T, F] codes, none negative.
+      events: int32[T, F] codes.
       spec: how the song is cut.
       song: its id.
       names: of the F fields.
       ngram_nll: float64[T], nats of each event under the n-gram; a window gets the
         mean over its scored events. None leaves the feature out.
+
+    Raises:
+      ValueError: a code is negative, or takes more than three bytes.
     """
     columns = {name: _Varints(events[:, column]) for column, name in enumerate(names)}
     told = song.encode()
@@ -75,7 +78,9 @@ class _Varints:
     """Numbers int[N] >= 0, below 2**21, as protobuf's varints, and stretches of them."""
 
     def __init__(self, numbers: np.ndarray):
-        numbers = np.asarray(numbers)
+        outside = numbers[(numbers < 0) | (numbers >= 1 << 21)]
+        if len(outside):
+            raise ValueError(f"codes of windows are 0..{(1 << 21) - 1}, got {outside[0]}")
         # Seven bits a byte, the lowest first; the high bit says that more follow.
         digits = np.stack([numbers & 127, numbers >> 7 & 127, numbers >> 14 & 127], axis=1)
         sizes = 1 + (numbers >= 1 << 7) + (numbers >= 1 << 14)
