@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -167,22 +168,25 @@ class FitNGram(beam.PTransform):
 class _WriteShard(beam.DoFn):
     """The path of a file of songs -> the path of its file of windows."""
 
-    def __init__(self, side: str, folder: str, vocabulary: Vocabulary, window: WindowSpec):
+    def __init__(
+        self, side: str, folder: str, vocabulary: Vocabulary, window: WindowSpec, order: int
+    ):
         self.side = side
         self.folder = folder
         self.vocabulary = vocabulary
         self.window = window
+        self.order = order
         self.names = [field.name for field in vocabulary.fields]
 
-    def process(
-        self, path: str, order: int = 0, ngram: Sequence[str] | None = None
-    ) -> Iterator[str]:
+    def process(self, path: str, ngram: Sequence[str] | None = None) -> Iterator[str]:
         import tensorflow as tf
 
         name = os.path.basename(path).replace("songs-", "windows-").replace(".parquet", ".gz")
         # Readers take every file of a split's folder, so what is not finished yet
-        # lies one folder up.
-        temporary = os.path.join(os.path.dirname(self.folder), f".{self.side}-{name}")
+        # lies one folder up; a runner may give a shard to two workers at once.
+        temporary = os.path.join(
+            os.path.dirname(self.folder), f".{self.side}-{name}-{uuid.uuid4().hex}"
+        )
         tf.io.gfile.makedirs(self.folder)
         with (
             tempfile.TemporaryDirectory() as scratch,
@@ -191,7 +195,7 @@ class _WriteShard(beam.DoFn):
             model = None
             if ngram is not None:
                 parts = tables.open_parts(ngram, scratch)
-                model = NGramModel(order, parts, alphabets(self.vocabulary))
+                model = NGramModel(self.order, parts, alphabets(self.vocabulary))
             for songs in read_songs(path):
                 self._write(writer, songs, model)
         target = os.path.join(self.folder, name)
@@ -259,12 +263,10 @@ class WriteWindows(beam.PTransform):
     def expand(self, pipeline):
         shards = {side: pipeline | side >> SongShards(self.songs, side) for side in SPLITS}
         write = {
-            side: _WriteShard(side, self.uris[side], self.vocabulary, self.window)
+            side: _WriteShard(side, self.uris[side], self.vocabulary, self.window, self.order)
             for side in SPLITS
         }
         ngram = shards[TRAIN] | "NGram" >> FitNGram(self.vocabulary, self.order, self.ngram)
         train = shards[TRAIN] | "WriteTrain" >> beam.ParDo(write[TRAIN])
-        held_out = shards[EVAL] | "WriteEval" >> beam.ParDo(
-            write[EVAL], self.order, pvalue.AsList(ngram)
-        )
+        held_out = shards[EVAL] | "WriteEval" >> beam.ParDo(write[EVAL], pvalue.AsList(ngram))
         return (train, held_out) | "Written" >> beam.Flatten()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -92,7 +93,8 @@ def _local(path: str, scratch: str) -> str:
 def _write(path: str, table: np.ndarray) -> None:
     folder, name = os.path.split(path)
     fileio.makedirs(folder)
-    temporary = os.path.join(folder, f".{name}")
+    # A runner may give one piece of work to two workers at once.
+    temporary = os.path.join(folder, f".{uuid.uuid4().hex}-{name}")
     with fileio.open(temporary, "wb") as handle:
         np.save(handle, table)
     fileio.rename(temporary, path, overwrite=True)

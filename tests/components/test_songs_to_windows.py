@@ -19,13 +19,11 @@ from components.midi_parser.stages import SONGS, VERDICTS, MidiFile, ParseMidi
 from components.records import SONG_SCHEMA, row_to_song, song_to_row
 from components.stages import ReadSongs, SplitSongs
 from music import split
-from music.codec import NotesCodec
 from music.errors import SegueError
 from music.midi import write_midi
 from music.song import Song
 
-CODEC = NotesCodec()
-SHARE, SALT, ORDER = 0.3, "", 4
+SHARE, SALT = 0.3, ""
 
 
 def song(number, count=30):

@@ -200,10 +200,8 @@ def test_places_of_counts_are_combined_in_any_order():
 
 
 def test_the_stages_travel_to_other_processes(known):
-    for stage in (
-        stages._CountShard(known, 4, "x", 1),
-        stages._WriteShard("eval", "x", known, WINDOW),
-    ):
+    count = stages._CountShard(known, ORDER, "folder", parts=1)
+    for stage in (count, stages._WriteShard("eval", "folder", known, WINDOW, ORDER)):
         assert pickle.loads(pickle.dumps(stage)).vocabulary == known
 
 

@@ -234,6 +234,15 @@ def test_the_nats_are_those_of_the_formula_on_any_catalogue(catalogue, events, o
     assert np.abs(nll - plain.nll(events)).max(initial=0) < 1e-9
 
 
+def test_songs_scored_together_know_nothing_of_each_other():
+    """Even where the model has seen the second one follow the first."""
+    first, second = random_song(1), random_song(2)
+    model = counted([np.concatenate([first, second])], 7).model([1537, 129, 1537])
+    together = model.nlls([first, second])
+    assert np.array_equal(together[1], model.nll(second))
+    assert together[1][0] > model.nll(np.concatenate([first, second]))[len(first)]
+
+
 def test_no_songs_have_no_nats():
     assert NGramCounts(2).model([3]).nlls([]) == []
 
