@@ -48,8 +48,8 @@ _TOKENS = np.uint64(2**_TOKEN_BITS)
 _END = np.uint64(2**64 - 1)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
-# Keys that wait in memory until they are sorted: 8 MiB.
-_BATCH = 2**20
+# Keys that wait in memory until they are sorted: 2 MiB, which a cache holds.
+_BATCH = 2**18
 
 
 class NGramCounts:
