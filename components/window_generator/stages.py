@@ -41,6 +41,8 @@ if TYPE_CHECKING:  # workers that only count do not need it
 # Training events for which the n-gram gets another part. An event leaves up to
 # 3 x 7 entries of 16 bytes (at worst 330 MiB a part; 25 MiB on real songs).
 EVENTS_A_PART = 2**20
+# All are open at once when songs are scored, and a process may open 1,024 files.
+MAX_PARTS = 256
 # Entries that a worker holds before it writes a run: 64 MiB, and some as much again.
 ENTRIES_A_RUN = 2**22
 
@@ -62,7 +64,7 @@ def alphabets(vocabulary: Vocabulary) -> tuple[int, ...]:
 def parts_for(vocabulary: Vocabulary) -> int:
     """How many parts the n-gram of the vocabulary's training songs has."""
     events = sum(count for _, count in vocabulary.fields[0].counts)
-    return max(1, -(-events // EVENTS_A_PART))
+    return min(max(1, -(-events // EVENTS_A_PART)), MAX_PARTS)
 
 
 def to_example(
@@ -178,6 +180,14 @@ class _WriteShard(beam.DoFn):
         self.order = order
         self.names = [field.name for field in vocabulary.fields]
 
+    def setup(self) -> None:
+        self._scratch = tempfile.TemporaryDirectory()
+        self._model: tuple[list[str], NGramModel] | None = None
+
+    def teardown(self) -> None:
+        self._model = None
+        self._scratch.cleanup()
+
     def process(self, path: str, ngram: Sequence[str] | None = None) -> Iterator[str]:
         import tensorflow as tf
 
@@ -188,19 +198,20 @@ class _WriteShard(beam.DoFn):
             os.path.dirname(self.folder), f".{self.side}-{name}-{uuid.uuid4().hex}"
         )
         tf.io.gfile.makedirs(self.folder)
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            tf.io.TFRecordWriter(temporary, "GZIP") as writer,
-        ):
-            model = None
-            if ngram is not None:
-                parts = tables.open_parts(ngram, scratch)
-                model = NGramModel(self.order, parts, alphabets(self.vocabulary))
+        model = None if ngram is None else self._ngram(sorted(ngram))
+        with tf.io.TFRecordWriter(temporary, "GZIP") as writer:
             for songs in read_songs(path):
                 self._write(writer, songs, model)
         target = os.path.join(self.folder, name)
         tf.io.gfile.rename(temporary, target, overwrite=True)
         yield target
+
+    def _ngram(self, paths: list[str]) -> NGramModel:
+        """Opened once for all the shards of a worker."""
+        if self._model is None or self._model[0] != paths:
+            parts = tables.open_parts(paths, self._scratch.name)
+            self._model = paths, NGramModel(self.order, parts, alphabets(self.vocabulary))
+        return self._model[1]
 
     def _write(self, writer, songs: list[Song], model: NGramModel | None) -> None:
         encoded = [encode(song, self.vocabulary) for song in songs]

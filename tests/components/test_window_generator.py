@@ -282,5 +282,7 @@ def test_the_vocabulary_says_how_many_parts_the_ngram_has(known):
     value = json.loads(known.to_json())
     value["fields"][0]["counts"] = [[0, 2**20], [6, 1]]
     assert parts_for(Vocabulary.from_json(json.dumps(value))) == 2
+    value["fields"][0]["counts"] = [[0, 2**40]]
+    assert parts_for(Vocabulary.from_json(json.dumps(value))) == stages.MAX_PARTS
     value["fields"][0]["counts"] = []
     assert parts_for(Vocabulary.from_json(json.dumps(value))) == 1
