@@ -10,13 +10,16 @@ from tfx.types.artifact import Artifact
 
 
 class Songs(Artifact):
-    """Parquet files of songs, the columns of `components.records.SONG_SCHEMA`."""
+    """`Split-<train|eval>/songs-0000i-of-0000N.parquet`: rows of `records.SONG_SCHEMA`.
+
+    The split is decided here, once. A file's songs are in the order of their ids.
+    """
 
     TYPE_NAME = "components.Songs"
 
 
 class Verdicts(Artifact):
-    """`verdicts.jsonl`: one JSON object for every file that was looked at."""
+    """`verdicts-0000i-of-0000N.jsonl`, a line of JSON for every file; `summary.json`."""
 
     TYPE_NAME = "components.Verdicts"
 

@@ -1,7 +1,7 @@
-"""Beam stages that more than one component needs.
+"""Beam stages and file names that more than one component needs.
 
-A worker that only reads songs does not pay for TensorFlow: what imports it does
-so where it is called.
+Nothing here brings TFX or TensorFlow, which a worker that only reads songs does
+not need.
 """
 
 from __future__ import annotations
@@ -19,16 +19,22 @@ from music.song import Song
 SONGS_A_BATCH = 32
 
 
-def song_shards(uri: str, side: str) -> list[str]:
-    """The Parquet files of one split of a Songs artifact, in order.
+def song_shard(uri: str, side: str, shard: int, shards: int) -> str:
+    """The path of one Parquet file of a Songs artifact.
 
     Args:
       uri: of the artifact.
       side: `train` or `eval`.
+      shard, shards: which of how many.
     """
-    from tfx.dsl.io import fileio
+    return FileSystems.join(uri, f"Split-{side}", f"songs-{shard:05d}-of-{shards:05d}.parquet")
 
-    return sorted(fileio.glob(f"{uri}/Split-{side}/songs-*.parquet"))
+
+def song_shards(uri: str, side: str) -> list[str]:
+    """The Parquet files of one split of a Songs artifact, in order."""
+    pattern = FileSystems.join(uri, f"Split-{side}", "songs-*.parquet")
+    (found,) = FileSystems.match([pattern])
+    return sorted(metadata.path for metadata in found.metadata_list)
 
 
 def read_songs(path: str) -> Iterator[list[Song]]:

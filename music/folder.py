@@ -14,7 +14,9 @@ from music.midi import MAX_FILE_BYTES, MIDI_SUFFIXES
 def midi_files(folder: Path) -> list[Path]:
     """The MIDI files of a folder and its subfolders, by name, in a fixed order.
 
-    Hidden files and folders are passed over, links to folders are not followed.
+    Hidden files and folders are passed over. Links to folders are not followed;
+    they are among the results, as is a folder with the name of a MIDI file, so that
+    whoever reads the files tells that these are none.
 
     Raises:
       SegueError: there is no such folder, or no MIDI file in it.
@@ -52,6 +54,11 @@ def _refuse(error: OSError) -> None:
 def _walk(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            # Told rather than passed over: a folder named like a file, and a link,
+            # which is not followed (it may lead anywhere, or in a circle).
+            if name.lower().endswith(MIDI_SUFFIXES) or os.path.islink(os.path.join(parent, name)):
+                yield Path(parent, name)
         for name in names:
             if name.lower().endswith(MIDI_SUFFIXES) and not name.startswith("."):
                 yield Path(parent, name)
@@ -70,9 +77,12 @@ def fingerprint(folder: Path) -> str:
     for path in midi_files(folder):
         digest.update(path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape"))
         try:
+            if not path.is_file():
+                digest.update(b"\0no file\0")
+                continue
             size = path.stat().st_size
             digest.update(f"\0{size}\0".encode())
-            if size <= MAX_FILE_BYTES and path.is_file():
+            if size <= MAX_FILE_BYTES:
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
         except OSError:
             digest.update(b"\0unreadable\0")

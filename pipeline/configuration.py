@@ -81,8 +81,10 @@ class Configuration:
       codec: as `music.build_codec` takes it.
       vocabulary, split, window, model, training, gate: the settings of each step.
       ngram_order: of the baseline, in tokens.
-      shards: files a split of the Examples.
-      beam: arguments for Beam's runner.
+      shards: files a split, at least; larger catalogues get one for every 1,000 songs.
+      beam_pipeline_args: arguments for Beam, as TFX takes them: a runner and its
+        options. Without a runner the DirectRunner works, in several processes
+        where the work is worth it (`components.engine`).
       cache: whether steps whose inputs have not changed are reused.
     """
 
@@ -98,18 +100,12 @@ class Configuration:
     gate: GateSettings = GateSettings()
     ngram_order: int = 7
     shards: int = 2
-    # With an image named, TFX does not pack itself into a temporary folder for
-    # workers that an in-memory runner does not have (49 MB for each step, kept).
-    beam: tuple[str, ...] = (
-        "--direct_running_mode=in_memory",
-        "--direct_num_workers=1",
-        "--sdk_container_image=unused",
-    )
+    beam_pipeline_args: tuple[str, ...] = ()
     cache: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "codec", build_codec(dict(self.codec)).config())
-        object.__setattr__(self, "beam", tuple(self.beam))
+        object.__setattr__(self, "beam_pipeline_args", tuple(self.beam_pipeline_args))
         if not 1 <= self.ngram_order <= 64:
             raise SegueError(f"ngram_order {self.ngram_order} is not allowed; it must be 1..64")
         if not 1 <= self.shards <= 4096:
@@ -140,6 +136,11 @@ class Configuration:
     def metadata_path(self) -> Path:
         """ML Metadata's SQLite file."""
         return self.root / "metadata.sqlite"
+
+    @property
+    def readings_dir(self) -> Path:
+        """Where what files gave is kept by their content, for the next run."""
+        return self.root / "cache" / "readings"
 
     @property
     def logs_dir(self) -> Path:

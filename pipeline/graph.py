@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
@@ -31,9 +32,15 @@ def create_pipeline(config: Configuration) -> Pipeline:
     trainer_settings = config.trainer()
     code = trainer_settings.code
 
-    # Files are read once, and every one of them gets a verdict.
+    # Files are read once, and every one of them gets a verdict; songs are split here.
     midi_parser = components.MidiParser(
-        data=str(config.data), fingerprint=fingerprint(config.data), code=code
+        data=str(config.data),
+        fingerprint=fingerprint(config.data),
+        eval_share=config.split.eval_share,
+        salt=config.split.salt,
+        store=str(config.readings_dir),
+        shards=config.shards,
+        code=code,
     )
     # What the model can say is decided by the training songs alone.
     vocabulary_builder = components.VocabularyBuilder(
@@ -101,5 +108,20 @@ def create_pipeline(config: Configuration) -> Pipeline:
             pusher,
         ],
         enable_cache=config.cache,
-        beam_pipeline_args=list(config.beam),
+        beam_pipeline_args=beam_arguments(config.beam_pipeline_args),
     )
+
+
+def beam_arguments(arguments: Sequence[str]) -> list[str]:
+    """The configured Beam arguments, and what TFX needs said beside them.
+
+    With an image named, TFX does not pack itself into a temporary folder (49 MB for
+    each step, kept) for workers that the DirectRunner does not send it to.
+    """
+    named = {argument.split("=")[0]: argument for argument in arguments}
+    runner = named.get("--runner", "--runner=DirectRunner").partition("=")[2]
+    if runner in ("DirectRunner", "BundleBasedDirectRunner") and not (
+        named.keys() & {"--sdk_container_image", "--setup_file", "--extra_package"}
+    ):
+        return [*arguments, "--sdk_container_image=unused"]
+    return list(arguments)

@@ -2,89 +2,154 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections import Counter
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
+from tfx.utils import io_utils
 
+from components.engine import make_pipeline
 from components.midi_parser import spec
-from components.midi_parser.stages import SONGS, VERDICTS, MidiFile, ParseMidi
+from components.midi_parser.held_out import read_held_out, remember
+from components.midi_parser.stages import (
+    BeyondShare,
+    CountVerdicts,
+    MidiFile,
+    ParseFiles,
+    Reader,
+    SplitSongs,
+    WriteSongs,
+    WriteVerdicts,
+)
 from components.progress import report
-from components.records import SONG_SCHEMA, song_to_row
 from music.errors import SegueError
 from music.folder import midi_files
+from music.split import Splitter
+
+SONGS_A_SHARD = 1_000
+VERDICTS_A_SHARD = 50_000
+BYTES_A_SECOND = 400_000  # that one core parses, roughly
+SAMPLE = 200
 
 
 class Executor(BaseBeamExecutor):
     """Reads `data` into `songs` and `verdicts`."""
 
     def Do(self, input_dict, output_dict, exec_properties: dict[str, Any]) -> None:
-        """Raises SegueError when the folder holds no file that becomes a song."""
+        """Raises SegueError when the folder holds too little that becomes songs."""
         data = Path(exec_properties[spec.DATA])
         songs = artifact_utils.get_single_uri(output_dict[spec.SONGS])
         verdicts = artifact_utils.get_single_uri(output_dict[spec.VERDICTS])
+        kept_store = exec_properties[spec.STORE]
+        reader = Reader(kept_store or os.path.join(songs, ".readings"))
+        salt = exec_properties[spec.SALT]
+        splitter = Splitter(
+            float(exec_properties[spec.EVAL_SHARE]), salt, read_held_out(reader.folder, salt)
+        )
         files = [
             MidiFile(os.fsencode(path), _name(path.relative_to(data))) for path in midi_files(data)
         ]
-        with self._make_beam_pipeline() as pipeline:
-            parsed = pipeline | "Files" >> beam.Create(files) | "Parse" >> ParseMidi()
+        shards = max(int(exec_properties[spec.SHARDS]), -(-len(files) // SONGS_A_SHARD))
+
+        summary = os.path.join(verdicts, spec.SUMMARY_FILE)
+        beyond = os.path.join(verdicts, "held-out-beyond-share.txt")
+        with make_pipeline(self, _seconds(files, reader)) as pipeline:
+            parsed = pipeline | "Files" >> beam.Create(files) | "Parse" >> ParseFiles(reader)
+            placed = parsed | "Split" >> SplitSongs(splitter)
+            _ = placed | "WriteSongs" >> WriteSongs(songs, shards, reader)
             _ = (
-                parsed[SONGS]
-                | "ToRow" >> beam.Map(song_to_row)
-                | "WriteSongs"
-                >> beam.io.WriteToParquet(
-                    os.path.join(songs, "songs"), SONG_SCHEMA, file_name_suffix=".parquet"
-                )
+                placed
+                | "BeyondShare" >> BeyondShare()
+                | "WriteBeyondShare" >> beam.io.WriteToText(beyond, shard_name_template="")
+            )
+            _ = parsed | "WriteVerdicts" >> WriteVerdicts(
+                os.path.join(verdicts, spec.VERDICTS_PATTERN), -(-len(files) // VERDICTS_A_SHARD)
             )
             _ = (
-                parsed[VERDICTS]
-                | "ToJson" >> beam.Map(json.dumps, sort_keys=True)
-                | "InOneFile" >> beam.combiners.ToList()
-                | "Sorted" >> beam.FlatMap(sorted)
-                | "WriteVerdicts"
-                >> beam.io.WriteToText(
-                    os.path.join(verdicts, spec.VERDICTS_FILE), shard_name_template=""
-                )
+                parsed
+                | "Count" >> CountVerdicts(verdicts)
+                | "WriteSummary" >> beam.io.WriteToText(summary, shard_name_template="")
             )
-        _tell(data, Path(verdicts, spec.VERDICTS_FILE))
+        remember(reader.folder, salt, io_utils.read_string_file(beyond).split())
+        if kept_store:
+            reader.store.remove_other_readers()
+        else:
+            shutil.rmtree(reader.folder)
+        facts = json.loads(io_utils.read_string_file(summary))
+        _tell(data, facts | {"known": _counter(pipeline.result, "known")})
 
 
 def _name(path: Path) -> str:
     return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 
-def _tell(data: Path, verdicts: Path) -> None:
-    rows = [json.loads(line) for line in verdicts.read_text().splitlines()]
-    good = [row for row in rows if row["verdict"] == "kept"]
-    bad = [row for row in rows if row["verdict"] == "rejected"]
-    named = "; ".join(f"{row['file']} ({row['reason']})" for row in bad[:3])
-    more = f" and {len(bad) - 3} more, see {verdicts}" if len(bad) > 3 else ""
-    notes = sum(row["notes"] for row in good)
-    percussion = sum(row["percussion"] for row in good)
-    if not good:
-        raise SegueError(
-            f"none of the {len(rows)} MIDI files in {data} can be learned from: {named}{more}"
-        )
-    if len(good) < 2:
-        raise SegueError(
-            f"{data} holds one song to learn from, {good[0]['file']}, and none to judge by; "
-            f"give at least 2 different ones" + (f" (rejected: {named}{more})" if bad else "")
-        )
-    line = f"{len(rows):,} files: {len(good):,} kept, {len(bad):,} rejected; {notes:,} notes"
-    if percussion:
-        line += f", {percussion:,} of percussion left out"
-    if bad:
-        line += f"; rejected: {named}{more}"
-    report(
-        "MidiParser",
-        line,
-        files=len(rows),
-        kept=len(good),
-        rejected=dict(Counter(row["reason"] for row in bad)),
-        notes=notes,
+def _seconds(files: Sequence[MidiFile], reader: Reader) -> float:
+    """How long the files that the store does not know take on one core, by a sample."""
+    sample = files[:: -(-len(files) // SAMPLE)]
+    new = 0
+    for file in sample:
+        try:
+            size = os.path.getsize(file.path)
+            if size > reader.limits.bytes or not os.path.isfile(file.path):
+                continue
+            with open(file.path, "rb") as handle:
+                content = hashlib.sha256(handle.read(reader.limits.bytes)).hexdigest()
+            new += 0 if reader.store.known(content) else size
+        except OSError:
+            continue  # judged when it is read
+    return new * len(files) / len(sample) / BYTES_A_SECOND
+
+
+def _counter(result, name: str) -> int:
+    counters = result.metrics().query()["counters"]
+    return sum(
+        counter.committed or counter.attempted or 0
+        for counter in counters
+        if counter.key.metric.namespace == "segue" and counter.key.metric.name == name
     )
+
+
+def _named(facts: dict[str, Any], detailed: bool = False) -> str:
+    """The first few rejected files with their reasons; duplicates only if nothing else."""
+    causes = sorted(facts["reasons"], key=lambda reason: (reason == "duplicate", reason))
+    named = [
+        f"{file} ({reason}: {detail})" if detailed else f"{file} ({reason})"
+        for reason in causes
+        for file, detail in facts["examples"][reason]
+    ]
+    more = facts["rejected"] - len(named[:3])
+    return "; ".join(named[:3]) + (f" and {more:,} more" if more else "")
+
+
+def _tell(data: Path, facts: dict[str, Any]) -> None:
+    songs = facts["kept"] + facts["repaired"]
+    if songs < 2:
+        named = f"; rejected: {_named(facts, detailed=True)}" if facts["rejected"] else ""
+        if not songs:
+            raise SegueError(
+                f"none of the {facts['files']:,} MIDI files in {data} can be learned from{named}"
+            )
+        raise SegueError(
+            f"{data} holds one song to learn from and none to judge by; give at least 2 "
+            f"different ones{named}"
+        )
+    line = f"{facts['line']}; {facts['notes']:,} notes"
+    if facts["percussion"]:
+        line += f", {facts['percussion']:,} of percussion left out"
+    if facts["rounding_max"]:
+        line += (
+            f"; moved to the grid by {facts['rounding_mean']:.2g} ticks on average, "
+            f"{facts['rounding_max']:.2g} at most"
+        )
+    if facts["known"]:
+        line += f"; {facts['known']:,} known already"
+    if facts["rejected"]:
+        line += f"; rejected: {_named(facts)}"
+    report("MidiParser", line, **facts)

@@ -8,10 +8,15 @@ from components.artifacts import Songs, Verdicts
 
 DATA = "data"
 FINGERPRINT = "fingerprint"
+STORE = "store"
+EVAL_SHARE = "eval_share"
+SALT = "salt"
+SHARDS = "shards"
 CODE = "code"
 SONGS = "songs"
 VERDICTS = "verdicts"
-VERDICTS_FILE = "verdicts.jsonl"
+SUMMARY_FILE = "summary.json"
+VERDICTS_PATTERN = "verdicts-{shard:05d}-of-{shards:05d}.jsonl"
 
 
 class MidiParserSpec(ComponentSpec):
@@ -20,6 +25,10 @@ class MidiParserSpec(ComponentSpec):
     PARAMETERS = {
         DATA: ExecutionParameter(type=str),
         FINGERPRINT: ExecutionParameter(type=str),
+        STORE: ExecutionParameter(type=str),
+        EVAL_SHARE: ExecutionParameter(type=float),
+        SALT: ExecutionParameter(type=str),
+        SHARDS: ExecutionParameter(type=int),
         CODE: ExecutionParameter(type=str),
     }
     INPUTS: dict = {}

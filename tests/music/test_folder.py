@@ -28,21 +28,32 @@ def names(folder):
 
 
 def test_midi_files_are_found_in_all_subfolders_by_name(folder):
-    assert names(folder) == ["A.MID", "b.mid", "deep/er/c.midi"]
+    # A folder with the name of a file is told, not passed over.
+    assert names(folder) == ["A.MID", "b.mid", "deep/er/c.midi", "folder.mid"]
+
+
+def test_what_lies_in_a_folder_with_the_name_of_a_file_is_found_too(folder):
+    (folder / "folder.mid" / "inside.mid").write_bytes(b"a song")
+    assert names(folder)[-2:] == ["folder.mid", "folder.mid/inside.mid"]
 
 
 def test_a_hidden_folder_may_itself_be_the_one_that_is_named(folder):
     assert names(folder / ".git") == ["d.mid"]
 
 
-def test_links_to_folders_are_not_followed_and_links_to_files_are(folder, tmp_path):
+def test_links_to_folders_are_named_but_not_followed_and_links_to_files_are(folder, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "f.mid").write_bytes(b"linked")
     (folder / "link").symlink_to(elsewhere, target_is_directory=True)
     (folder / "loop").symlink_to(folder, target_is_directory=True)
     (folder / "g.mid").symlink_to(elsewhere / "f.mid")
-    assert names(folder) == ["A.MID", "b.mid", "deep/er/c.midi", "g.mid"]
+    assert names(folder) == [
+        "A.MID", "b.mid", "deep/er/c.midi", "folder.mid", "g.mid", "link", "loop"
+    ]  # fmt: skip
+    print_of = fingerprint(folder)
+    (elsewhere / "not ours.mid").write_bytes(b"x")
+    assert fingerprint(folder) == print_of
 
 
 def message_of(folder):
@@ -139,7 +150,7 @@ def test_a_file_beyond_the_limit_counts_with_its_size_alone(folder, monkeypatch)
 def test_a_file_that_cannot_be_read_is_no_reason_to_fail(folder):
     (folder / "dangling.mid").symlink_to(folder / "nowhere.mid")
     before = fingerprint(folder)
-    assert names(folder) == ["A.MID", "b.mid", "dangling.mid", "deep/er/c.midi"]
+    assert names(folder) == ["A.MID", "b.mid", "dangling.mid", "deep/er/c.midi", "folder.mid"]
     (folder / "dangling.mid").unlink()
     assert fingerprint(folder) != before
 
@@ -152,5 +163,5 @@ def test_a_name_that_is_no_text_is_a_name_like_any_other(folder):
             file.write(b"song")
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    assert len(midi_files(folder)) == 4
+    assert len(midi_files(folder)) == 5
     assert fingerprint(folder) != before

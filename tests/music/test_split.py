@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from music.song import DURATION, PITCH, VELOCITY, Song
-from music.split import EVAL, SPLITS, TRAIN, eval_bound, rank, split_of
+from music.split import EVAL, SPLITS, TRAIN, Extremes, Splitter, eval_bound, rank, split_of
 
 songs = st.from_type(Song)
 ranks = st.lists(st.integers(0, 2**40).map(lambda n: rank(str(n))), max_size=30)
@@ -100,3 +100,44 @@ def test_ranks_are_the_same_on_every_machine():
     # The first 16 digits of the SHA-256 of ":abc" and of "salt:abc".
     assert rank("abc") == 0x6E850A0E91C14C7D / 2**64
     assert rank("abc", "salt") == 0x3581C353FCF9B9AC / 2**64
+
+
+@given(st.lists(ranks, max_size=5), shares)
+def test_the_extremes_of_many_ranks_say_as_much_as_all_of_them(pieces, share):
+    extremes = Extremes()
+    for piece in pieces:
+        extremes = extremes.add(Extremes().add(piece).ranks)
+    assert len(extremes.ranks) <= 4
+    whole = [song_rank for piece in pieces for song_rank in piece]
+    assert eval_bound(extremes.ranks, share) == eval_bound(whole, share)
+
+
+fingerprints = st.lists(st.integers(0, 2**40).map(str), unique=True, max_size=8)
+
+
+@given(st.lists(fingerprints, min_size=1, max_size=6), shares)
+def test_no_song_moves_from_eval_to_train_while_a_catalogue_of_any_size_grows(additions, share):
+    catalogue, remembered, judged_by = [], frozenset(), set()
+    for more in additions:
+        catalogue = list(dict.fromkeys([*catalogue, *more]))
+        if len(catalogue) < 2:
+            continue
+        splitter = Splitter(share, "", remembered)
+        extremes = Extremes().add(map(splitter.rank, catalogue))
+        held_out = {one for one in catalogue if splitter.side(one, extremes) == EVAL}
+        assert judged_by <= held_out
+        assert 0 < len(held_out) < len(catalogue)
+        judged_by = held_out
+        beyond = {one for one in catalogue if splitter.beyond_share(one, extremes)}
+        assert beyond == {one for one in held_out - remembered if rank(one) >= share}
+        remembered |= beyond
+
+
+def test_a_song_that_was_held_out_once_makes_another_needless():
+    prints = sorted(map(str, range(30)), key=rank)
+    low, high = prints[10], prints[20]
+    splitter = Splitter(0.01, "", frozenset({high}))
+    extremes = Extremes().add(map(splitter.rank, (low, high)))
+    assert splitter.side(high, extremes) == EVAL
+    assert splitter.side(low, extremes) == TRAIN
+    assert not splitter.beyond_share(high, extremes)

@@ -1,0 +1,34 @@
+"""Songs as rows of a table, and back."""
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.records import SONG_SCHEMA, row_to_song, song_to_row, songs_to_table
+from music.song import Song
+
+songs = st.builds(
+    Song,
+    st.lists(
+        st.tuples(
+            st.integers(0, 10_000), st.integers(1, 99), st.integers(0, 127), st.integers(1, 127),
+            st.integers(0, 9),
+        ),
+        max_size=6,
+    ).map(lambda rows: np.array(rows, np.int32).reshape(-1, 5)),
+    id=st.text("0123456789abcdef", max_size=4),
+    title=st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
+    tempo=st.none() | st.floats(1, 500),
+    key=st.none() | st.just("G major"),
+    time_signature=st.none() | st.just("3/4"),
+    percussion=st.integers(0, 9),
+)  # fmt: skip
+
+
+@given(st.lists(songs, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_songs_survive_the_table_and_it_is_that_of_their_rows(album):
+    table = songs_to_table(album)
+    assert table.equals(pa.Table.from_pylist([song_to_row(song) for song in album], SONG_SCHEMA))
+    assert [row_to_song(row) for row in table.to_pylist()] == album
