@@ -6,6 +6,7 @@ not need.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -35,6 +36,20 @@ def song_shards(uri: str, side: str) -> list[str]:
     pattern = FileSystems.join(uri, f"Split-{side}", "songs-*.parquet")
     (found,) = FileSystems.match([pattern])
     return sorted(metadata.path for metadata in found.metadata_list)
+
+
+def put_in_place(beside: str, target: str) -> None:
+    """Renames a finished file, into a folder that may not be there yet."""
+    folder = os.path.dirname(target)
+    if not FileSystems.exists(folder):
+        try:
+            FileSystems.mkdirs(folder)
+        except OSError:
+            if not FileSystems.exists(folder):  # else another worker was faster
+                raise
+    if FileSystems.exists(target):
+        FileSystems.delete([target])
+    FileSystems.rename([beside], [target])
 
 
 def read_songs(path: str) -> Iterator[list[Song]]:

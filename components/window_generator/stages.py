@@ -22,11 +22,14 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 import numpy as np
 from apache_beam import pvalue
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
-from components.stages import SongShards, read_songs
+from components.stages import SongShards, put_in_place, read_songs
 from components.window_generator import tables
 from components.window_generator.tables import Stretch
+from components.window_generator.tfrecord import RecordWriter
 from components.window_generator.wire import serialized_windows
 from music.codec import build_codec
 from music.ngram import NGramCounts, NGramModel, table_entries
@@ -35,7 +38,7 @@ from music.split import EVAL, SPLITS, TRAIN
 from music.vocabulary import Vocabulary
 from music.windows import Window, WindowSpec
 
-if TYPE_CHECKING:  # workers that only count do not need it
+if TYPE_CHECKING:  # workers do not need it
     import tensorflow as tf
 
 # Training events for which the n-gram gets another part. An event leaves up to
@@ -189,21 +192,21 @@ class _WriteShard(beam.DoFn):
         self._scratch.cleanup()
 
     def process(self, path: str, ngram: Sequence[str] | None = None) -> Iterator[str]:
-        import tensorflow as tf
-
         name = os.path.basename(path).replace("songs-", "windows-").replace(".parquet", ".gz")
         # Readers take every file of a split's folder, so what is not finished yet
         # lies one folder up; a runner may give a shard to two workers at once.
         temporary = os.path.join(
             os.path.dirname(self.folder), f".{self.side}-{name}-{uuid.uuid4().hex}"
         )
-        tf.io.gfile.makedirs(self.folder)
         model = None if ngram is None else self._ngram(sorted(ngram))
-        with tf.io.TFRecordWriter(temporary, "GZIP") as writer:
+        with (
+            FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+            RecordWriter(file) as writer,
+        ):
             for songs in read_songs(path):
                 self._write(writer, songs, model)
         target = os.path.join(self.folder, name)
-        tf.io.gfile.rename(temporary, target, overwrite=True)
+        put_in_place(temporary, target)
         yield target
 
     def _ngram(self, paths: list[str]) -> NGramModel:
@@ -213,7 +216,7 @@ class _WriteShard(beam.DoFn):
             self._model = paths, NGramModel(self.order, parts, alphabets(self.vocabulary))
         return self._model[1]
 
-    def _write(self, writer, songs: list[Song], model: NGramModel | None) -> None:
+    def _write(self, writer: RecordWriter, songs: list[Song], model: NGramModel | None) -> None:
         encoded = [encode(song, self.vocabulary) for song in songs]
         nats: list = [None] * len(songs)
         if model is not None:

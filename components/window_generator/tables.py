@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from tfx.dsl.io import fileio
+from apache_beam.io.filesystems import FileSystems
 
+from components.stages import put_in_place
 from music.ngram import merge_tables, part_cuts, stretch_table
 
 FOLDER = "ngram"
@@ -68,8 +70,8 @@ def write_part(folder: str, part: int, parts: int, table: np.ndarray) -> str:
 def remove_runs(folder: str) -> None:
     """Runs are of no use when every part is written."""
     runs = os.path.join(folder, _RUNS)
-    if fileio.exists(runs):
-        fileio.rmtree(runs)
+    if FileSystems.exists(runs):
+        FileSystems.delete([runs])
 
 
 def open_parts(paths: Sequence[str], scratch: str) -> list[np.ndarray]:
@@ -86,24 +88,24 @@ def _local(path: str, scratch: str) -> str:
     if "://" not in path:
         return path
     copy = os.path.join(scratch, os.path.basename(path))
-    fileio.copy(path, copy, overwrite=True)
+    with FileSystems.open(path) as source, open(copy, "wb") as file:
+        shutil.copyfileobj(source, file)
     return copy
 
 
 def _write(path: str, table: np.ndarray) -> None:
     folder, name = os.path.split(path)
-    fileio.makedirs(folder)
     # A runner may give one piece of work to two workers at once.
     temporary = os.path.join(folder, f".{uuid.uuid4().hex}-{name}")
-    with fileio.open(temporary, "wb") as handle:
+    with FileSystems.create(temporary) as handle:
         np.save(handle, table)
-    fileio.rename(temporary, path, overwrite=True)
+    put_in_place(temporary, path)
 
 
 def _read(stretch: Stretch) -> np.ndarray:
     """The table of a stretch, without reading the rest of its run."""
     count = stretch.stop - stretch.first + 1
-    with fileio.open(stretch.path, "rb") as handle:
+    with FileSystems.open(stretch.path) as handle:
         np.lib.format.read_magic(handle)
         (rows, width), _, dtype = np.lib.format.read_array_header_1_0(handle)
         begin = handle.tell()

@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +140,15 @@ def test_a_closed_vocabulary_drops_rare_events_before_windows_are_cut(songs, alb
     events, dropped = encode(every[0], known)
     assert events.tolist() == kept[every[0].id].tolist()
     assert len(events) + dropped == len(codec.encode(every[0]))
+
+
+def test_a_worker_that_writes_windows_imports_neither_tfx_nor_tensorflow():
+    check = (
+        "import sys, components.window_generator.stages\n"
+        "sys.exit(' '.join({'tfx', 'tensorflow'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # ---- the n-gram -------------------------------------------------------------
