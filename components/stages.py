@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 import pyarrow.parquet as pq
+from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from components.records import batch_to_songs
@@ -33,9 +34,18 @@ def song_shard(uri: str, side: str, shard: int, shards: int) -> str:
 
 def song_shards(uri: str, side: str) -> list[str]:
     """The Parquet files of one split of a Songs artifact, in order."""
+    return sorted(metadata.path for metadata in _shards(uri, side))
+
+
+def song_bytes(uri: str, side: str) -> int:
+    """The size of these files together: about 3 bytes a note."""
+    return sum(metadata.size_in_bytes for metadata in _shards(uri, side))
+
+
+def _shards(uri: str, side: str) -> list[FileMetadata]:
     pattern = FileSystems.join(uri, f"Split-{side}", "songs-*.parquet")
     (found,) = FileSystems.match([pattern])
-    return sorted(metadata.path for metadata in found.metadata_list)
+    return found.metadata_list
 
 
 def put_in_place(beside: str, target: str) -> None:

@@ -11,13 +11,17 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.engine import make_pipeline
 from components.progress import report
-from components.stages import ReadSongs
+from components.stages import ReadSongs, song_bytes
 from components.vocabulary_builder import spec
 from components.vocabulary_builder.stages import CountCodes, to_json
 from music.codec import Codec, build_codec
 from music.split import TRAIN
 from music.vocabulary import Vocabulary, build_vocabulary
+
+# Roughly, on one core, to read a byte of songs and count its codes.
+SECONDS_A_BYTE = 3e-7
 
 
 class Executor(BaseBeamExecutor):
@@ -29,7 +33,8 @@ class Executor(BaseBeamExecutor):
         songs = artifact_utils.get_single_uri(input_dict[spec.SONGS])
         uri = artifact_utils.get_single_uri(output_dict[spec.VOCABULARY])
         counted = os.path.join(uri, "counts.json")
-        with self._make_beam_pipeline() as pipeline:
+        seconds = SECONDS_A_BYTE * song_bytes(songs, TRAIN)
+        with make_pipeline(self, seconds) as pipeline:
             _ = (
                 pipeline
                 | "Songs" >> ReadSongs(songs, TRAIN)

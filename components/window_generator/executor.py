@@ -11,14 +11,18 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.engine import make_pipeline
 from components.progress import report
 from components.trainer.module import VOCABULARY_FILE
 from components.window_generator import spec, tables
-from components.window_generator.stages import WriteWindows
+from components.window_generator.stages import WriteWindows, training_events
 from music.errors import SegueError
 from music.split import SPLITS
 from music.vocabulary import Vocabulary
 from music.windows import WindowSpec
+
+# Roughly, on one core: the n-gram, and the windows of each form.
+SECONDS_AN_EVENT = {"every": 5e-6, "last": 1.5e-5}
 
 
 class Executor(BaseBeamExecutor):
@@ -37,7 +41,8 @@ class Executor(BaseBeamExecutor):
         uris = {side: examples.path(split=side) for side in SPLITS}
         ngram = os.path.join(examples.uri, tables.FOLDER)
 
-        with self._make_beam_pipeline() as pipeline:
+        seconds = SECONDS_AN_EVENT[window.form] * training_events(vocabulary)
+        with make_pipeline(self, seconds) as pipeline:
             _ = pipeline | "Windows" >> WriteWindows(
                 artifact_utils.get_single_uri(input_dict[spec.SONGS]),
                 vocabulary,

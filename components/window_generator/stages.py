@@ -64,10 +64,14 @@ def alphabets(vocabulary: Vocabulary) -> tuple[int, ...]:
     return tuple(field.size for field in build_codec(dict(vocabulary.codec)).fields)
 
 
+def training_events(vocabulary: Vocabulary) -> int:
+    """How many events the vocabulary was counted in."""
+    return sum(count for _, count in vocabulary.fields[0].counts)
+
+
 def parts_for(vocabulary: Vocabulary) -> int:
     """How many parts the n-gram of the vocabulary's training songs has."""
-    events = sum(count for _, count in vocabulary.fields[0].counts)
-    return min(max(1, -(-events // EVENTS_A_PART)), MAX_PARTS)
+    return min(max(1, -(-training_events(vocabulary) // EVENTS_A_PART)), MAX_PARTS)
 
 
 def to_example(
