@@ -219,14 +219,17 @@ def test_the_stages_travel_to_other_processes(known):
 # ---- the executor -----------------------------------------------------------
 
 
-def generate(songs, known, tmp_path, **given):
+IN_MEMORY = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+
+
+def generate(songs, known, tmp_path, beam_args=IN_MEMORY, **given):
     vocabulary, examples = MusicVocabulary(), standard_artifacts.Examples()
     vocabulary.uri, examples.uri = str(tmp_path / "vocabulary"), str(tmp_path / "examples")
     for made in (vocabulary, examples):
         os.makedirs(made.uri)
     Path(vocabulary.uri, "vocabulary.json").write_text(known.to_json())
     values = {"length": 7, "form": "every", "ngram_order": ORDER, "code": "", **given}
-    beam_args = ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
+    beam_args = [*beam_args, "--sdk_container_image=unused"]
     context = BaseBeamExecutor.Context(beam_pipeline_args=beam_args, tmp_dir=str(tmp_path / "tmp"))
     window_generator.Executor(context).Do(
         {"songs": [songs], "vocabulary": [vocabulary]}, {"examples": [examples]}, values
@@ -262,6 +265,28 @@ def test_the_executor_leaves_a_standard_examples_artifact(songs, album, known, t
     assert told.facts["ngram_nats"] == pytest.approx(nats, abs=1e-5)
     entries = told.facts["ngram_entries"]
     assert told.text.endswith(f"; n-gram of {entries:,} counts, {nats:.3f} nats an event")
+
+
+@pytest.mark.parametrize(
+    "beam_args",
+    [
+        ("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
+        # The protocol by which Flink, Spark and Dataflow get their work.
+        ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"),
+    ],
+)
+def test_processes_and_other_runners_write_the_same_bytes(
+    songs, known, written, tmp_path, caplog, beam_args
+):
+    with caplog.at_level(logging.INFO, logger="segue.progress"):
+        examples = generate(songs, known, tmp_path, beam_args)
+    for side, folder in written.items():
+        there = Path(examples.path(split=side))
+        assert {path.name: path.read_bytes() for path in there.iterdir()} == {
+            path.name: path.read_bytes() for path in folder.iterdir()
+        }
+    (told,) = [r for r in caplog.records if getattr(r, "stage", "") == "WindowGenerator"]
+    assert told.facts["windows_train"] == len(read_split(written["train"]))
 
 
 def test_held_out_files_without_songs_and_with_them_are_read_alike(
