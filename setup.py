@@ -52,6 +52,8 @@ setup(
         "tensorflow-serving-api>=2.16",
         "apache-beam>=2.59",
         "music21>=9.9",
+        "matplotlib>=3.8",
+        "pillow>=10.1",
         "grpcio>=1.48",
         "grpcio-health-checking>=1.48",
         "grpcio-reflection>=1.48",

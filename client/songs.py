@@ -25,7 +25,7 @@ from client.priming import Prime, prime_from_file, prime_from_nothing, random_se
 from music.codec import Codec
 from music.errors import SegueError
 from music.midi import write_midi
-from music.roll import piano_roll_svg
+from music.roll import check_suffix, piano_roll
 from music.song import Song
 
 MODES = ("call", "stream", "paper-loop")
@@ -41,7 +41,7 @@ class GenerateRequest:
 
     Attributes:
       out: where the MIDI file goes; its folder is made when it is missing.
-      roll: where its piano roll goes (SVG); None draws none.
+      roll: where its piano roll goes (.svg or .png); None draws none.
       prime: a MIDI file to go on from.
       data: a folder of MIDI files to take a random section from. Without
         `prime` and `data` the song begins from nothing.
@@ -124,8 +124,10 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
     roll = None if request.roll is None else Path(request.roll)
     check_writable(out)
     if roll is not None:
-        check_writable(roll)
+        check_writable(roll, "--roll", "song.svg")
     _check_apart(request.prime, out, roll)
+    if roll is not None:
+        check_suffix(roll)
     with Connection(request.target, request.model, request.version, request.timeout) as connection:
         client = GenerationClient(connection)
         facts = client.describe()
@@ -140,7 +142,7 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
     remark = _remark(facts, request, prime, len(generated))
     # The picture first: a song is there only when all that was asked for is.
     if roll is not None:
-        write_atomically(roll, piano_roll_svg(song, remark).encode())
+        write_atomically(roll, piano_roll(song, roll.suffix, remark), "--roll")
     write_atomically(out, write_midi(song, remark))
     return SongReport(
         model=facts.model,
@@ -267,20 +269,25 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
-def check_writable(out: Path) -> None:
+def check_writable(out: Path, flag: str = "--out", like: str = "song.mid") -> None:
     """Finds out before any work whether a file can be put at `out`.
+
+    Args:
+      out: the file.
+      flag: that named it, for the message.
+      like: the name of such a file, for the message.
 
     Raises:
       SegueError: `out` is a folder, or its folder cannot be made or written to.
     """
     try:
         if out.is_dir():
-            raise SegueError(f"{out} is a folder; name a file in it, as in {out / 'song.mid'}")
+            raise SegueError(f"{out} is a folder; name a file in it, as in {out / like}")
         if out.exists() and not out.is_file():
             raise SegueError(f"{out} is no regular file; name a file that may be replaced")
         nearest = next(folder for folder in _folders_of(out) if folder.exists())
     except OSError as error:
-        raise SegueError(_unwritable(out, error)) from error
+        raise SegueError(_unwritable(out, error, flag)) from error
     if not nearest.is_dir():
         raise SegueError(f"{out} cannot be written: {nearest} is a file, not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
@@ -301,15 +308,15 @@ def _folders_of(out: Path) -> Iterable[Path]:
     return out.absolute().parents
 
 
-def _unwritable(out: Path, error: OSError) -> str:
-    return f"{out} cannot be written: {error.strerror or error}; choose another --out"
+def _unwritable(out: Path, error: OSError, flag: str) -> str:
+    return f"{out} cannot be written: {error.strerror or error}; choose another {flag}"
 
 
-def write_atomically(out: Path, data: bytes) -> None:
+def write_atomically(out: Path, data: bytes, flag: str = "--out") -> None:
     """Puts a whole file at `out`, or leaves what was there.
 
     The bytes go to a name beside it, onto the disk, and only then to their
-    place. Its folder is made when it is missing.
+    place. Its folder is made when it is missing. `flag` named it, for the message.
 
     Raises:
       SegueError: the system refuses.
@@ -326,7 +333,7 @@ def write_atomically(out: Path, data: bytes) -> None:
         os.replace(beside, out)
         _sync_folder(out.parent)
     except OSError as error:
-        raise SegueError(_unwritable(out, error)) from error
+        raise SegueError(_unwritable(out, error, flag)) from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()

@@ -255,15 +255,16 @@ class ChordsCodec(Codec):
         return (Field("token", self.CHORD + 4096),)
 
     def encode(self, song: Song) -> np.ndarray:
-        streams = []
-        for part in song.parts:
-            notes = song.notes[song.notes[:, PART] == part]
-            first = np.unique(notes[:, ONSET], return_index=True)[1]
-            masks = np.bitwise_or.reduceat(1 << (notes[:, PITCH] % 12), first)
-            single = (masks & (masks - 1)) == 0
-            # Rows are sorted by pitch inside an onset: `first` is the lowest note.
-            streams.append(np.where(single, notes[first, PITCH], self.CHORD + masks))
-        tokens = np.concatenate(streams) if streams else np.zeros(0, np.int32)
+        if not len(song):
+            return np.zeros((0, 1), np.int32)
+        # Part by part in one pass: a damaged file may have thousands of them.
+        notes = song.notes[np.argsort(song.notes[:, PART], kind="stable")]
+        other = np.any(np.diff(notes[:, [PART, ONSET]], axis=0), axis=1)
+        first = np.concatenate([[0], np.flatnonzero(other) + 1])
+        masks = np.bitwise_or.reduceat(1 << (notes[:, PITCH] % 12), first)
+        single = (masks & (masks - 1)) == 0
+        # Rows are sorted by pitch inside an onset: `first` is the lowest note.
+        tokens = np.where(single, notes[first, PITCH], self.CHORD + masks)
         return tokens.astype(np.int32)[:, None]
 
     def decode(self, events: np.ndarray) -> Song:

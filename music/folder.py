@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from music.errors import SegueError
 from music.midi import MAX_FILE_BYTES, MIDI_SUFFIXES
@@ -32,6 +33,32 @@ def midi_files(folder: Path) -> list[Path]:
             f"{' or '.join(MIDI_SUFFIXES)} (`segue corpus export bach --out DIR` makes some)"
         )
     return found
+
+
+class File(NamedTuple):
+    """A file to read.
+
+    Attributes:
+      path: as the file system has it, in bytes: a name need not be text.
+      name: relative to its folder, for people; what is no text shows as such.
+    """
+
+    path: bytes
+    name: str
+
+
+def named_files(folder: Path) -> list[File]:
+    """As `midi_files`, with the names that verdicts go by.
+
+    Raises:
+      SegueError: as `midi_files`.
+    """
+    return [File(os.fsencode(path), shown(path.relative_to(folder))) for path in midi_files(folder)]
+
+
+def shown(path: Path) -> str:
+    """A path for people: what is no UTF-8 in it shows as such."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 
 def list_midi_files(folder: Path) -> list[Path]:

@@ -1,13 +1,12 @@
 """MIDI files in, MIDI files out.
 
-Reading stands on music21's event layer: `music21.midi.MidiFile` decodes chunks,
-running status and variable-length numbers, and this module pairs the note-ons
-with their note-offs and puts them on the grid. It stops short of
-`converter.parse`, which builds measures, voices, ties and rests that no model
-here looks at, and takes some twenty-five times as long.
+Reading takes the events of every track (`music.smf`, where music21's event layer
+decodes them), pairs the note-ons with their note-offs and puts the notes on the
+grid. It stops short of `converter.parse`, which builds measures, voices, ties and
+rests that no model here looks at, and takes some fifty times as long.
 
-A part is one channel of one track, numbered in order of appearance. Channel 10
-is percussion: its notes are counted and left out.
+A part is one channel of one track, numbered in order of appearance. Percussion
+(`music.drums`) is counted and left out.
 
 Writing gives every part a track, and lets notes of one pitch that overlap
 inside a part spill into tracks of their own. A MIDI note-off says only which
@@ -19,11 +18,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from array import array
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from music.drums import PERCUSSION_CHANNEL, Drums
 from music.errors import MidiError
+from music.events import Message
+from music.repairs import Repair, Repairs
+from music.smf import LIMITS, MAX_FILE_BYTES, MAX_NOTES, MAX_QUARTERS, Limits, Smf
 from music.song import (
     DURATION,
     ONSET,
@@ -34,17 +39,24 @@ from music.song import (
     Song,
 )
 
+__all__ = [
+    "MAX_FILE_BYTES",
+    "MAX_NOTES",
+    "MAX_QUARTERS",
+    "MIDI_SUFFIXES",
+    "PERCUSSION_CHANNEL",
+    "Limits",
+    "Reading",
+    "Repair",
+    "Rounding",
+    "parse_midi",
+    "read_midi",
+    "write_midi",
+]
+
 if TYPE_CHECKING:
     from music21 import midi as m21midi
 
-# What a file may ask of us. music21's decoder copies the rest of a track at
-# every event, so its time grows with the square of a track's bytes.
-MAX_FILE_BYTES = 2 * 1024 * 1024
-MAX_NOTES = 200_000
-MAX_QUARTERS = 20_000
-
-MAX_DELTA = 0x0FFFFFFF  # as the standard has it: four bytes of seven bits
-PERCUSSION_CHANNEL = 10
 WRITTEN_TICKS_PER_QUARTER = 480
 MIDI_SUFFIXES = (".mid", ".midi")
 
@@ -52,38 +64,6 @@ _SHARPS = ("C", "G", "D", "A", "E", "B", "F#", "C#")
 _FLATS = ("C", "F", "B-", "E-", "A-", "D-", "G-", "C-")
 _MINOR_SHARPS = ("A", "E", "B", "F#", "C#", "G#", "D#", "A#")
 _MINOR_FLATS = ("A", "D", "G", "C", "F", "B-", "E-", "A-")
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What a file may ask of us.
-
-    Attributes:
-      bytes: of the file.
-      events: of all its tracks.
-      notes: without percussion.
-      quarters: from its beginning to its last note's end.
-      seconds: of decoding.
-    """
-
-    bytes: int = MAX_FILE_BYTES
-    events: int = 1_000_000
-    notes: int = MAX_NOTES
-    quarters: int = MAX_QUARTERS
-    seconds: float = 30.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Repair:
-    """Something that was mended, as players do.
-
-    Attributes:
-      name: short and fixed, the same on every machine, so that repairs can be counted.
-      detail: for a person.
-    """
-
-    name: str
-    detail: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,151 +104,191 @@ def read_midi(data: bytes, title: str = "") -> Song:
     return parse_midi(data, title).song
 
 
-def parse_midi(data: bytes, title: str = "", limits: Limits = Limits()) -> Reading:
+def parse_midi(data: bytes, title: str = "", limits: Limits = LIMITS) -> Reading:
     """The song that a MIDI file's bytes hold.
 
-    A note lasts until the next note-off of its pitch in its track and channel,
-    as in music21; one that is never ended lasts until the track's end. Onsets
-    and ends are rounded to the grid separately, and no note is shorter than a
-    tick.
+    A note lasts until the next note-off of its pitch in its track and channel, as
+    in music21: one note-off ends all of them. A message that silences a channel
+    (all notes off and its kin) ends its notes, too, and a note that is never ended
+    lasts until its track's end. Onsets and ends are rounded to the grid separately,
+    and no note is shorter than a tick.
 
     Args:
       data: the whole file, type 0 or 1.
       title: what to call the song.
+      limits: what the file may ask of us.
 
     Raises:
-      MidiError: the bytes are no MIDI file, a damaged one, one without notes, or
-        one beyond `limits`.
+      MidiError: with one of these reasons: `empty`, `not-midi`, `truncated`,
+        `damaged`, `type-2`, `smpte`, `no-notes`, `too-large` (bytes, events,
+        notes), `too-long` (quarters, silence), `time-out`.
     """
-    if len(data) > MAX_FILE_BYTES:
-        raise MidiError("too-large", f"{len(data):,} bytes; at most {MAX_FILE_BYTES:,} are read")
-    if data[:4] != b"MThd":
-        raise MidiError("not-midi", "the file does not begin with a MIDI header")
-    # The first bit set: time code, which music21 takes for damage at most rates.
-    resolution = int.from_bytes(data[12:14], "big")
-    if len(data) >= 14 and not 0 < resolution < 0x8000:
-        raise MidiError("division", "time is not counted in ticks of a quarter")
-    file = _decode(data)
+    file = Smf(data, limits)
+    reader = _Reader(file.repairs)
+    for index, track in enumerate(file.tracks()):
+        reader.read_track(index, track)
+    raw = reader.notes()
+    drums = reader.drums.among(raw[:, 0], raw[:, 5])
+    percussion = int(drums.sum())
+    raw = raw[~drums]
+    if not len(raw):
+        only = f" but {percussion:,} of percussion, which is left out" if percussion else ""
+        raise MidiError("no-notes", f"there are no notes{only}")
+    if len(raw) > limits.notes:
+        raise MidiError("too-large", f"{len(raw):,} notes; at most {limits.notes:,} are read")
+    _check_length(raw, file.division, limits)
 
-    reader = _Reader()
-    for track in file.tracks:
-        reader.read_track(track)
-    if not reader.notes:
-        left_out = f" but {reader.percussion} of percussion" if reader.percussion else ""
-        raise MidiError("no-notes", f"there are no notes{left_out}")
-
-    raw = np.array(reader.notes, np.int64)
-    if raw[:, 1].max() > MAX_QUARTERS * resolution:
-        quarters = int(raw[:, 1].max()) // resolution
-        raise MidiError("too-long", f"{quarters:,} quarters; at most {MAX_QUARTERS:,} are read")
-    start, stop = (_on_grid(raw[:, column], resolution) for column in (0, 1))
-    notes = np.stack(
-        [start, np.maximum(stop - start, 1), raw[:, 2], raw[:, 3], raw[:, 4]], axis=1
-    ).astype(np.int32)
+    start, start_off = _on_grid(raw[:, 0], file.division)
+    stop, stop_off = _on_grid(raw[:, 1], file.division)
+    off = np.concatenate([start_off, stop_off])
+    # Drums take no part number.
+    parts = np.unique(raw[:, 4], return_inverse=True)[1]
+    notes = np.stack([start, np.maximum(stop - start, 1), raw[:, 2], raw[:, 3], parts], axis=1)
     song = Song(
-        notes,
+        notes.astype(np.int32),
         id=hashlib.sha256(data).hexdigest(),
         title=title,
         tempo=reader.tempo,
         key=reader.key,
         time_signature=reader.time_signature,
-        percussion=reader.percussion,
+        percussion=percussion,
     )
-    return Reading(song)
+    rounding = Rounding(float(off.mean()), float(off.max()), int((start_off > 0).sum()))
+    return Reading(song, file.repairs.listed(), rounding)
 
 
-def _decode(data: bytes) -> m21midi.MidiFile:
-    from music21 import midi as m21midi
-
-    if data[8:10] == b"\0\2":
-        # Type 2 holds songs of their own side by side, not parts of one.
-        raise MidiError("type-2", "a type 2 file (independent sequences); types 0 and 1 are read")
-    file = m21midi.MidiFile()
-    try:
-        file.readstr(data)
-    except Exception as error:
-        # music21 meets damage with MidiException, IndexError, ValueError or
-        # TypeError, depending on where the bytes break.
-        detail = " ".join(str(error).split()) or type(error).__name__
-        raise MidiError("damaged", f"music21 cannot decode it ({detail[:120]})") from error
-    return file
+def _check_length(raw: np.ndarray, division: int, limits: Limits) -> None:
+    """Refuses a song that is too long, or silent for too long (int64[N, 2 or more])."""
+    last = int(raw[:, 1].max())
+    if last > limits.quarters * division:
+        told = f"{last // division:,} quarters; at most {limits.quarters:,} are read"
+        raise MidiError("too-long", told)
+    # From the beginning to the first note, between notes, from the last one to its end.
+    silence = int(np.diff(np.sort(raw[:, 0]), prepend=0, append=last).max())
+    if silence > limits.silence * division:
+        told = f"no note begins for {silence // division:,} quarters"
+        raise MidiError("too-long", f"{told}; at most {limits.silence:,} are allowed")
 
 
-def _on_grid(ticks: np.ndarray, resolution: int) -> np.ndarray:
-    """File ticks as grid ticks, halves rounded up."""
-    return (ticks * (2 * TICKS_PER_QUARTER) + resolution) // (2 * resolution)
+def _on_grid(ticks: np.ndarray, division: int) -> tuple[np.ndarray, np.ndarray]:
+    """File ticks as grid ticks, halves rounded up, and how far each was moved (0 to 0.5)."""
+    grid, past = np.divmod(ticks * (2 * TICKS_PER_QUARTER) + division, 2 * division)
+    return grid, np.abs(past - division) / (2 * division)
 
 
 class _Reader:
-    """Pairs note events over the tracks of one file."""
+    """Pairs note events over the tracks of one file, and gathers the rest.
 
-    def __init__(self) -> None:
-        self.notes: list[tuple[int, int, int, int, int]] = []
-        self.percussion = 0
+    Attributes:
+      drums: which notes are percussion.
+      tempo, key, time_signature: the earliest of each. Of several at one time the
+        first track's counts, and in a track the last one, as for a player.
+    """
+
+    def __init__(self, repairs: Repairs) -> None:
+        self.drums = Drums()
         self.tempo: float | None = None
         self.key: str | None = None
         self.time_signature: str | None = None
-        self._parts = 0
+        self._repairs = repairs
+        # Machine integers: a hostile file may hold a million notes.
+        self._rows = tuple(array("q") for _ in range(5))
+        self._channels = array("q")  # of the parts
+        self._since: dict[str, tuple[int, int]] = {}
 
-    def read_track(self, track: m21midi.MidiTrack) -> None:
-        from music21.midi import ChannelVoiceMessages, MetaEvents
+    def notes(self) -> np.ndarray:
+        """int64[N, 6]: onset and end in file ticks, pitch, velocity, part, channel."""
+        columns = [np.array(row, np.int64) for row in self._rows]
+        channels = np.array(self._channels, np.int64)[columns[-1]]
+        return np.stack([*columns, channels], axis=1)
+
+    def read_track(self, index: int, events: Iterator[tuple[int, Message]]) -> None:
+        """Takes the events of the file's track `index`, as `Smf.tracks` gives them."""
+        from music21.midi import ChannelModeMessages, ChannelVoiceMessages, MetaEvents, SysExEvents
 
         note_on, note_off = ChannelVoiceMessages.NOTE_ON, ChannelVoiceMessages.NOTE_OFF
+        silencing = set(ChannelModeMessages) - {
+            ChannelModeMessages.RESET_ALL_CONTROLLERS,
+            ChannelModeMessages.LOCAL_CONTROL,
+        }
         parts: dict[int, int] = {}
-        sounding: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        # By channel and pitch: when each sounding note began, and how loud.
+        sounding: list[dict[int, list[tuple[int, int]]]] = [{} for _ in range(16 + 1)]
+        self.drums.begin_track()
         now = 0
-        for event in track.events:
-            kind = event.type
-            if kind == "DeltaTime":
-                if event.time > MAX_DELTA:  # music21 reads any number of digits
-                    raise MidiError("damaged", "a delta time of more than four bytes")
-                now += event.time
+        for now, (kind, channel, first, second) in events:
+            if kind is note_on and second:
+                if channel not in parts:
+                    parts[channel] = len(self._channels)
+                    self._channels.append(channel)
+                sounding[channel].setdefault(first, []).append((now, second))
             elif kind is note_on or kind is note_off:
-                channel, pitch, velocity = event.channel, event.parameter1, event.parameter2
-                if pitch > 127 or velocity > 127:
-                    raise MidiError("damaged", f"a note with the data bytes {pitch}, {velocity}")
-                if kind is note_on and velocity > 0:
-                    if channel == PERCUSSION_CHANNEL:
-                        self.percussion += 1
-                        continue
-                    if channel not in parts:
-                        parts[channel] = self._parts
-                        self._parts += 1
-                    sounding.setdefault((channel, pitch), []).append((now, velocity))
-                else:
-                    self._end(sounding.pop((channel, pitch), ()), now, channel, pitch, parts)
+                started = sounding[channel].pop(first, None)
+                if started:
+                    self._end(started, now, first, parts[channel])
+            elif kind is ChannelVoiceMessages.PROGRAM_CHANGE:
+                self.drums.program(now, channel)
+            elif kind is ChannelVoiceMessages.CONTROLLER_CHANGE:
+                if first == 0:
+                    self.drums.bank(channel, second)
+            elif kind in silencing:
+                for pitch, started in sounding[channel].items():
+                    self._end(started, now, pitch, parts[channel])
+                sounding[channel].clear()
+            elif kind is SysExEvents.F0_SYSEX_EVENT:
+                self.drums.exclusive(now, first)
             elif kind is MetaEvents.SET_TEMPO:
-                self._set_tempo(event.data)
+                self._first("tempo", (now, index), _tempo(first))
             elif kind is MetaEvents.TIME_SIGNATURE:
-                self._set_time_signature(event.data)
+                self._first("time_signature", (now, index), _time_signature(first))
             elif kind is MetaEvents.KEY_SIGNATURE:
-                self._set_key(event.data)
-        for (channel, pitch), started in sounding.items():
-            self._end(started, now, channel, pitch, parts)
+                self._first("key", (now, index), _key(first))
+        for channel, hanging in enumerate(sounding):
+            for pitch, started in hanging.items():
+                self._end(started, now, pitch, parts[channel])
+                if channel != PERCUSSION_CHANNEL:
+                    told = f"track {index + 1:,} never ends a note of pitch {pitch}"
+                    self._repairs.note("hanging-note", f"{told}; it lasts until the track's end")
 
-    def _end(self, started, now: int, channel: int, pitch: int, parts: dict[int, int]) -> None:
+    def _end(self, started: list[tuple[int, int]], now: int, pitch: int, part: int) -> None:
+        onsets, ends, pitches, velocities, parts = self._rows
         for onset, velocity in started:
-            self.notes.append((onset, now, pitch, velocity, parts[channel]))
-        if len(self.notes) > MAX_NOTES:
-            raise MidiError("too-many-notes", f"more than {MAX_NOTES:,} notes")
+            onsets.append(onset)
+            ends.append(now)
+            pitches.append(pitch)
+            velocities.append(velocity)
+            parts.append(part)
 
-    def _set_tempo(self, data) -> None:
-        if self.tempo is None and isinstance(data, bytes) and len(data) == 3 and any(data):
-            self.tempo = round(60_000_000 / int.from_bytes(data, "big"), 3)
+    def _first(self, fact: str, when: tuple[int, int], value: float | str | None) -> None:
+        """Keeps a fact if it is the earliest of its kind; when: (tick, track)."""
+        if value is not None and when <= self._since.get(fact, when):
+            self._since[fact] = when
+            setattr(self, fact, value)
 
-    def _set_time_signature(self, data) -> None:
-        plausible = isinstance(data, bytes) and len(data) >= 2 and data[0] and data[1] <= 6
-        if self.time_signature is None and plausible:
-            self.time_signature = f"{data[0]}/{2 ** data[1]}"
 
-    def _set_key(self, data) -> None:
-        if self.key is not None or not isinstance(data, bytes) or len(data) < 2:
-            return
-        count = data[0] - 256 if data[0] > 127 else data[0]
-        if abs(count) > 7 or data[1] > 1:
-            return
-        names = ((_SHARPS, _FLATS) if data[1] == 0 else (_MINOR_SHARPS, _MINOR_FLATS))[count < 0]
-        self.key = f"{names[abs(count)]} {('major', 'minor')[data[1]]}"
+def _tempo(data: bytes) -> float | None:
+    """Quarters a minute from microseconds a quarter; None where they make no sense."""
+    if len(data) != 3 or not any(data):
+        return None
+    return round(60_000_000 / int.from_bytes(data, "big"), 3)
+
+
+def _time_signature(data: bytes) -> str | None:
+    """Beats, and their unit as a power of two."""
+    if len(data) < 2 or not data[0] or data[1] > 6:
+        return None
+    return f"{data[0]}/{2 ** data[1]}"
+
+
+def _key(data: bytes) -> str | None:
+    """Sharps (or, below zero, flats), and whether it is minor."""
+    if len(data) < 2:
+        return None
+    count = data[0] - 256 if data[0] > 127 else data[0]
+    if abs(count) > 7 or data[1] > 1:
+        return None
+    names = ((_SHARPS, _FLATS) if data[1] == 0 else (_MINOR_SHARPS, _MINOR_FLATS))[count < 0]
+    return f"{names[abs(count)]} {('major', 'minor')[data[1]]}"
 
 
 def write_midi(song: Song, text: str = "") -> bytes:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from music.errors import SegueError
+from pipeline.inspect_command import inspect
 from pipeline.models_commands import models
 from pipeline.options import AS_JSON as _AS_JSON
 from pipeline.options import DEFAULT_ROOT
@@ -37,6 +38,8 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except BrokenPipeError:
+            raise  # `segue ... | head`: click leaves in silence
         except KeyboardInterrupt:
             click.echo("segue: stopped", err=True)
             ctx.exit(130)
@@ -244,8 +247,9 @@ def _require_pushed(outcome: dict[str, Any]) -> None:
         )
 
 
-# ---- models: in a module of its own ----------------------------------------
+# ---- in modules of their own -----------------------------------------------
 
+main.add_command(inspect)
 main.add_command(models)
 
 
@@ -317,7 +321,9 @@ def _sampling(values: dict[str, Any]) -> Sampling:
     show_default=True,
     help="Where the song goes, a MIDI file.",
 )
-@click.option("--roll", type=click.Path(path_type=Path), help="Draw its piano roll (SVG) here.")
+@click.option(
+    "--roll", type=click.Path(path_type=Path), help="Draw its piano roll here (.svg or .png)."
+)
 @click.option("--stream", is_flag=True, help="Make it in chunks, and show how it grows.")
 @click.option("--paper-loop", is_flag=True, help="One call a note over a sliding window.")
 @click.option("--target", default="127.0.0.1:8500", show_default=True, help="The model server.")

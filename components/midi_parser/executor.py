@@ -21,7 +21,6 @@ from components.midi_parser.held_out import read_held_out, remember
 from components.midi_parser.stages import (
     BeyondShare,
     CountVerdicts,
-    MidiFile,
     ParseFiles,
     Reader,
     SplitSongs,
@@ -30,7 +29,7 @@ from components.midi_parser.stages import (
 )
 from components.progress import report
 from music.errors import SegueError
-from music.folder import midi_files
+from music.folder import File, named_files
 from music.split import Splitter
 
 SONGS_A_SHARD = 1_000
@@ -53,9 +52,7 @@ class Executor(BaseBeamExecutor):
         splitter = Splitter(
             float(exec_properties[spec.EVAL_SHARE]), salt, read_held_out(reader.folder, salt)
         )
-        files = [
-            MidiFile(os.fsencode(path), _name(path.relative_to(data))) for path in midi_files(data)
-        ]
+        files = named_files(data)
         shards = max(int(exec_properties[spec.SHARDS]), -(-len(files) // SONGS_A_SHARD))
 
         summary = os.path.join(verdicts, spec.SUMMARY_FILE)
@@ -86,11 +83,7 @@ class Executor(BaseBeamExecutor):
         _tell(data, facts | {"known": _counter(pipeline.result, "known")})
 
 
-def _name(path: Path) -> str:
-    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
-
-
-def _seconds(files: Sequence[MidiFile], reader: Reader) -> float:
+def _seconds(files: Sequence[File], reader: Reader) -> float:
     """How long the files that the store does not know take on one core, by a sample."""
     sample = files[:: -(-len(files) // SAMPLE)]
     new = 0

@@ -28,24 +28,13 @@ from components.midi_parser.store import PASSING, Entry, Store, reader_version
 from components.records import SONG_SCHEMA, songs_to_table
 from components.stages import put_in_place, song_shard
 from music.errors import MidiError
+from music.folder import File
 from music.midi import Limits
 from music.song import Song
 from music.split import SPLITS, Extremes, Splitter
 from music.verdict import REJECTED, Tally, Verdict, as_duplicate, judge, read_bytes, rejected
 
 ROWS_AT_A_TIME = 64  # songs in memory while a shard is written
-
-
-class MidiFile(NamedTuple):
-    """A file to read.
-
-    Attributes:
-      path: as the file system has it, in bytes: a name need not be text.
-      name: relative to the data folder, for people; what is no text shows as such.
-    """
-
-    path: bytes
-    name: str
 
 
 class Parsed(NamedTuple):
@@ -57,7 +46,7 @@ class Parsed(NamedTuple):
       fingerprint: of its music; empty when it was rejected.
     """
 
-    file: MidiFile
+    file: File
     verdict: Verdict
     fingerprint: str
 
@@ -79,7 +68,7 @@ class Reader:
         """The entries of this reader."""
         return Store(self.folder, reader_version(self.limits))
 
-    def read(self, file: MidiFile) -> tuple[Entry, bool]:
+    def read(self, file: File) -> tuple[Entry, bool]:
         """What a file holds, and whether the store knew it."""
         try:
             data = read_bytes(file.path, self.limits)
@@ -119,7 +108,7 @@ class _Read(beam.DoFn):
     def __init__(self, reader: Reader):
         self.reader = reader
 
-    def process(self, file: MidiFile) -> Iterator[Parsed]:
+    def process(self, file: File) -> Iterator[Parsed]:
         entry, known = self.reader.read(file)
         Metrics.counter("segue", "files").inc()
         Metrics.counter("segue", "known").inc(int(known))
@@ -136,7 +125,7 @@ def _keep_one(group: tuple[str, Iterable[Parsed]]) -> Iterator[Parsed]:
 
 
 class ParseFiles(beam.PTransform):
-    """PCollection[MidiFile] -> PCollection[Parsed], one for every file.
+    """PCollection[File] -> PCollection[Parsed], one for every file.
 
     Args:
       reader: reads the files.

@@ -68,7 +68,7 @@ def test_a_folder_in_place_of_a_file_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "does not begin with a MIDI header (not-midi)"),
+        (b"", "the file has no bytes (empty)"),
         (b"<html>", "does not begin with a MIDI header (not-midi)"),
         (b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x01\xe0MTrx\x00\x00\x00\x03abc", "(damaged)"),
         (b"MThd\x00\x00\x00\x06\x00\x01\x00\x00\x01\xe0", "there are no notes (no-notes)"),

@@ -97,6 +97,15 @@ def test_a_piano_roll_is_drawn_where_it_is_asked_for(request_for, write_song, tm
     assert roll.read_text().count('rx="') == 40
 
 
+def test_the_suffix_says_which_picture_is_drawn(request_for, write_song, tmp_path):
+    prime = write_song("minuet.mid", 20)
+    roll = tmp_path / "song.png"
+    generate_song(request_for(prime=prime, roll=roll))
+    assert roll.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SegueError, match="name a file that ends in .svg or .png"):
+        generate_song(request_for(prime=prime, roll=tmp_path / "song.jpg"))
+
+
 def test_the_same_seed_gives_the_same_bytes(request_for, write_song, tmp_path):
     prime = write_song(count=20)
     renamed = tmp_path / "elsewhere" / "other.mid"

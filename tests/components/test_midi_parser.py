@@ -19,11 +19,12 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 
 from components.artifacts import Songs, Verdicts
 from components.midi_parser import executor as midi_parser
-from components.midi_parser.stages import MidiFile, ParseFiles, Reader
+from components.midi_parser.stages import ParseFiles, Reader
 from components.records import row_to_song
 from components.stages import song_shards
 from music import split
 from music.errors import SegueError
+from music.folder import File
 from music.midi import Limits, write_midi
 from music.song import Song
 from music.split import Extremes, Splitter
@@ -130,7 +131,7 @@ class Run:
 
 def listed(folder):
     found = sorted(path for path in folder.rglob("*") if path.suffix in (".mid", ".MIDI"))
-    return [MidiFile(os.fsencode(path), path.relative_to(folder).as_posix()) for path in found]
+    return [File(os.fsencode(path), path.relative_to(folder).as_posix()) for path in found]
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -262,7 +263,7 @@ def test_workers_do_not_import_tensorflow_or_tfx():
 
 def test_a_file_beyond_the_limits_is_judged_and_not_kept(folder, tmp_path):
     reader = Reader(str(tmp_path / "store"), Limits(bytes=100))
-    file = MidiFile(os.fsencode(folder / "b.mid"), "b.mid")
+    file = File(os.fsencode(folder / "b.mid"), "b.mid")
     entry, known = reader.read(file)
     assert (entry.verdict.reason, known) == ("too-large", False)
     assert not (tmp_path / "store").exists()

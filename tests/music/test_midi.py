@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from music import midi
-from music.errors import MidiError, SegueError
-from music.midi import read_midi, write_midi
+from music.errors import MidiError
+from music.midi import MAX_QUARTERS, Limits, Rounding, parse_midi, read_midi, write_midi
 from music.song import DURATION, ONSET, PART, PITCH, TICKS_PER_QUARTER, VELOCITY, Song
+from tests.music.smf_bytes import END, NOTE, file_of, meta, off, on
 
 REICHARDT = Path(__file__).parents[3] / "shared/data/openscore-lieder/Reichardt_Louise"
 
@@ -23,48 +23,10 @@ songs = st.from_type(Song)
 songs_with_notes = songs.filter(len)
 
 
-# ---- files by hand ----------------------------------------------------------
-
-
-def number(value):
-    """A variable-length number."""
-    digits = [value & 0x7F]
-    while value := value >> 7:
-        digits.append(value & 0x7F | 0x80)
-    return bytes(reversed(digits))
-
-
-def chunk(*events):
-    """A track of (delta, bytes)."""
-    body = b"".join(number(delta) + data for delta, data in events)
-    return b"MTrk" + len(body).to_bytes(4, "big") + body
-
-
-def header(kind, tracks, division):
-    return b"MThd" + b"".join(
-        value.to_bytes(size, "big")
-        for value, size in ((6, 4), (kind, 2), (tracks, 2), (division, 2))
-    )
-
-
-def file_of(*tracks, kind=1, division=TICKS_PER_QUARTER):
-    return header(kind, len(tracks), division) + b"".join(chunk(*track) for track in tracks)
-
-
-def on(pitch, velocity=80, channel=1):
-    return bytes([0x90 | channel - 1, pitch, velocity])
-
-
-def off(pitch, velocity=0, channel=1):
-    return bytes([0x80 | channel - 1, pitch, velocity])
-
-
-def meta(kind, *data):
-    return bytes([0xFF, kind]) + number(len(data)) + bytes(data)
-
-
-END = (0, meta(0x2F))
-NOTE = [(0, on(60)), (24, off(60)), END]
+def rejection(data):
+    with pytest.raises(MidiError) as caught:
+        read_midi(data)
+    return caught.value
 
 
 def notes_of(data):
@@ -142,6 +104,27 @@ def test_percussion_takes_no_part_number():
     assert read_midi(file_of(drums, NOTE)).parts == [0]
 
 
+TEMPO_90 = meta(0x51, 0x0A, 0x2C, 0x2B)  # 666,667 microseconds a quarter
+TEMPO_120 = meta(0x51, 0x07, 0xA1, 0x20)
+
+
+def test_the_earliest_of_all_tracks_counts():
+    early, late = [(0, TEMPO_90), END], [(24, TEMPO_120), END]
+    assert read_midi(file_of(early, late, NOTE)).tempo == 90.0
+    assert read_midi(file_of(late, early, NOTE)).tempo == 90.0
+    signatures = [
+        [(24, meta(0x58, 3, 2, 24, 8)), (0, meta(0x59, 1, 0)), *NOTE],
+        [(12, meta(0x58, 6, 3, 24, 8)), (0, meta(0x59, 2, 0)), *NOTE],
+    ]
+    song = read_midi(file_of(*signatures))
+    assert (song.time_signature, song.key) == ("6/8", "D major")
+
+
+def test_of_several_at_one_time_the_last_in_the_first_track_counts():
+    twice = [(0, TEMPO_120), (0, TEMPO_90), *NOTE]
+    assert read_midi(file_of(twice, [(0, TEMPO_120), *NOTE])).tempo == 90.0
+
+
 def test_the_first_tempo_is_read_in_quarters_a_minute():
     tempi = [(0, meta(0x51, 0x0A, 0x2C, 0x2B)), (96, meta(0x51, 0x07, 0xA1, 0x20)), END]
     assert read_midi(file_of(tempi, NOTE)).tempo == 90.0  # 60,000,000 / 666,667
@@ -215,6 +198,27 @@ def test_ends_are_rounded_apart_from_onsets():
     assert notes_of(data) == [[0, 2, 60, 80, 0]]
 
 
+def test_what_the_grid_cost_is_told():
+    # 24 ticks of the grid are 480 of the file: 5 and 10 ticks are 1/4 and 1/2.
+    events = [(0, on(60)), (485, off(60)), (5, on(62)), (470, off(62)), END]
+    rounding = parse_midi(file_of(events, division=480)).rounding
+    assert rounding == Rounding(mean=(0 + 0.25 + 0.5 + 0) / 4, largest=0.5, off_grid=1)
+
+
+@given(st.lists(st.integers(0, 2_000), min_size=1, max_size=9), st.integers(1, 0x7FFF))
+def test_no_onset_or_end_is_moved_by_more_than_half_a_tick(deltas, division):
+    events = [(delta, event) for delta in deltas for event in (on(60), off(60))]
+    limits = Limits(quarters=10**6, silence=10**6)
+    reading = parse_midi(file_of([*events, END], division=division), "", limits)
+    at = list(itertools.accumulate(delta for delta, _ in events))
+    exact = [Fraction(tick * TICKS_PER_QUARTER, division) for tick in at]
+    moved = [abs(tick - int(tick + Fraction(1, 2))) for tick in exact]
+    assert reading.rounding.largest == pytest.approx(float(max(moved)))
+    assert reading.rounding.mean == pytest.approx(float(sum(moved) / len(moved)))
+    assert reading.rounding.largest <= 0.5
+    assert reading.rounding.off_grid == sum(move > 0 for move in moved[::2])
+
+
 def test_no_note_is_shorter_than_a_tick():
     data = file_of([(0, on(60)), (0, off(60)), (1, on(62)), (3, off(62)), END], division=480)
     assert notes_of(data) == [[0, 1, 60, 80, 0], [0, 1, 62, 80, 0]]
@@ -228,11 +232,44 @@ def test_a_note_never_ended_lasts_until_its_tracks_end():
         [0, 72, 60, 80, 0],
         [24, 12, 62, 80, 0],
     ]
+    (repair,) = parse_midi(file_of(hanging, longer)).repairs
+    assert repair.name == "hanging-note"
+    assert repair.detail == "track 1 never ends a note of pitch 60; it lasts until the track's end"
 
 
 def test_overlapping_notes_of_one_pitch_end_at_the_first_note_off():
     twice = [(0, on(60, 70)), (12, on(60, 90)), (12, off(60)), (12, off(60)), END]
     assert notes_of(file_of(twice)) == [[0, 24, 60, 70, 0], [12, 12, 60, 90, 0]]
+
+
+def test_a_note_off_ends_all_notes_of_its_pitch():
+    # Three begin, one note-off, and a second one that finds nothing left.
+    events = [(0, on(60, 70)), (6, on(60, 80)), (6, on(60, 90)), (12, off(60)), (24, off(60)), END]
+    assert notes_of(file_of(events)) == [
+        [0, 24, 60, 70, 0],
+        [6, 18, 60, 80, 0],
+        [12, 12, 60, 90, 0],
+    ]
+
+
+def test_a_note_begun_again_before_it_ends_is_two_notes():
+    # At tick 24 the new one comes first: the note-off ends both, as in music21.
+    events = [(0, on(60, 70)), (24, on(60, 90)), (0, off(60)), (24, off(60)), END]
+    assert notes_of(file_of(events)) == [[0, 24, 60, 70, 0], [24, 1, 60, 90, 0]]
+
+
+@pytest.mark.parametrize("controller", [120, 123, 124, 125, 126, 127])
+def test_a_silenced_channel_ends_its_notes_and_no_others(controller):
+    silence = bytes([0xB0, controller, 0])
+    events = [(0, on(60)), (0, on(64)), (0, on(67, channel=2)), (12, silence), (12, off(60))]
+    events += [(0, off(67, channel=2)), END]
+    assert notes_of(file_of(events)) == [[0, 12, 60, 80, 0], [0, 12, 64, 80, 0], [0, 24, 67, 80, 1]]
+
+
+def test_other_channel_modes_end_no_note():
+    for controller in (121, 122):
+        events = [(0, on(60)), (12, bytes([0xB0, controller, 0])), (12, off(60)), END]
+        assert notes_of(file_of(events)) == [[0, 24, 60, 80, 0]]
 
 
 def test_a_note_off_without_a_note_is_passed_over():
@@ -253,154 +290,60 @@ def test_what_is_no_note_is_passed_over():
     assert notes_of(file_of([*others, *NOTE])) == [[0, 24, 60, 80, 0]]
 
 
-# ---- files that cannot become a song ----------------------------------------
-
-
-def rejection(data):
-    with pytest.raises(MidiError) as caught:
-        read_midi(data)
-    assert isinstance(caught.value, SegueError)
-    assert "\n" not in str(caught.value)
-    assert str(caught.value) == f"{caught.value.reason}: {caught.value.detail}"
-    return caught.value
-
-
-@pytest.mark.parametrize("data", [b"", b"MT", b"<html>", b"RIFF" + file_of(NOTE)])
-def test_bytes_of_another_kind_are_not_midi(data):
-    assert rejection(data).reason == "not-midi"
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"MThd",
-        file_of(NOTE)[:10],
-        file_of(NOTE)[:14],
-        file_of(NOTE).replace(b"MTrk", b"MTrx"),
-        header(1, 3, 24) + chunk(*NOTE),
-        file_of([(0, bytes([0x90, 200, 80])), END]),
-        file_of([(0, bytes([0x90, 60, 200])), END]),
-    ],
-    ids=[
-        "signature-alone",
-        "half-a-header",
-        "header-alone",
-        "track-without-a-name",
-        "tracks-missing",
-        "pitch-over-127",
-        "velocity-over-127",
-    ],
-)
-def test_a_broken_file_is_damaged(data):
-    assert rejection(data).reason == "damaged"
-
-
-def test_a_type_2_file_is_named_as_such():
-    assert rejection(header(2, 1, 24) + chunk(*NOTE)).reason == "type-2"
-
-
-@pytest.mark.parametrize("division", [0xE728, 0xE250, 0xE818, 0])
-def test_time_that_is_not_counted_in_quarters_is_rejected(division):
-    assert rejection(file_of(NOTE, division=division)).reason == "division"
+# ---- songs that are refused --------------------------------------------------
 
 
 def test_a_file_without_notes_is_rejected_and_its_percussion_told():
     assert rejection(file_of([END])).reason == "no-notes"
     drums = file_of([(0, on(36, channel=10)), (12, on(38, channel=10)), END])
-    assert rejection(drums).detail == "there are no notes but 2 of percussion"
+    told = "there are no notes but 2 of percussion, which is left out"
+    assert rejection(drums).detail == told
 
 
-def test_a_file_that_is_too_large_is_not_even_decoded(monkeypatch):
-    monkeypatch.setattr(midi, "_decode", lambda data: pytest.fail("decoded"))
-    error = rejection(b"MThd" + bytes(midi.MAX_FILE_BYTES))
-    assert (error.reason, error.detail) == (
-        "too-large",
-        "2,097,156 bytes; at most 2,097,152 are read",
-    )
+def spread(quarters, more=0, step=500):
+    """A file with a note every 500 quarters, the last of which ends at a time."""
+    count = quarters // step
+    events = [(0, on(60)), (24, off(60))] + [(step * 24 - 24, on(60)), (24, off(60))] * (count - 1)
+    return file_of([*events, (step * 24 - 24 + more, on(60)), (0, off(60)), END])
 
 
 def test_a_song_may_be_as_long_as_the_limit_and_no_longer():
-    def lasting(quarters, more=0):
-        return file_of([(0, on(60)), (quarters * 24 + more, off(60)), END])
-
-    assert read_midi(lasting(midi.MAX_QUARTERS)).end == midi.MAX_QUARTERS * 24
-    assert rejection(lasting(midi.MAX_QUARTERS, 1)).reason == "too-long"
-    assert rejection(lasting(50_000)).detail == "50,000 quarters; at most 20,000 are read"
+    assert read_midi(spread(MAX_QUARTERS)).end == MAX_QUARTERS * 24 + 1
+    assert rejection(spread(MAX_QUARTERS, 1)).reason == "too-long"
+    assert rejection(spread(50_000)).detail == "50,000 quarters; at most 20,000 are read"
 
 
-@pytest.mark.parametrize("digits", [4, 12, 300])
-def test_a_delta_of_more_bytes_than_midi_allows_is_damage(digits):
-    # music21 reads up to a thousand; from ten on they fit no machine integer.
-    body = b"\x00" + on(60) + b"\xff" * digits + b"\x7f" + off(60) + b"\x00" + meta(0x2F)
-    data = header(1, 1, 24) + b"MTrk" + len(body).to_bytes(4, "big") + body
-    assert rejection(data).reason == "damaged"
-
-
-def test_the_longest_delta_that_midi_allows_is_too_long_a_song():
-    data = file_of([(0, on(60)), (0x0FFFFFFF, off(60)), END], division=0x7FFF)
-    assert notes_of(data) == [[0, 196_614, 60, 80, 0]]
-    assert rejection(data[:12] + b"\x00\x18" + data[14:]).reason == "too-long"
-
-
-def test_a_file_may_have_as_many_notes_as_the_limit_and_no_more(monkeypatch):
-    monkeypatch.setattr(midi, "MAX_NOTES", 5)
-
-    def having(count):
-        return file_of([(1, event) for i in range(count) for event in (on(i), off(i))] + [END])
-
-    assert len(read_midi(having(5))) == 5
-    assert rejection(having(6)).reason == "too-many-notes"
-    hanging = file_of([(1, on(i)) for i in range(6)] + [END])
-    assert rejection(hanging).reason == "too-many-notes"
-
-
-SOUND = [
-    write_midi(
-        Song(
-            [(i * 12, 12 + i % 3 * 6, 60 + i % 7, 70 + i, i % 2) for i in range(12)],
-            title="minuet",
-            tempo=96.0,
-            time_signature="3/4",
-        ),
-        text="a remark",
-    ),
-    file_of([(0, meta(0x59, 2, 0)), (0, bytes([0xC0, 19])), *NOTE], NOTE, kind=1),
-    file_of([(0, on(60)), (12, bytes([60, 0])), (0, bytes([62, 80])), (300, off(62)), END], kind=0),
-]
-
-damages = st.lists(
-    st.tuples(st.sampled_from(["flip", "cut", "double", "put"]), st.integers(0, 2**16)),
-    min_size=1,
-    max_size=4,
+@pytest.mark.parametrize(
+    "events",
+    [
+        lambda gap: [(gap, on(60)), (24, off(60)), END],
+        lambda gap: [(0, on(60)), (gap, off(60)), END],
+        lambda gap: [(0, on(60)), (24, off(60)), (gap - 24, on(62)), (24, off(62)), END],
+    ],
+    ids=["before", "within", "between"],
 )
+def test_a_song_may_be_silent_as_long_as_the_limit_and_no_longer(events):
+    assert len(read_midi(file_of(events(1_000 * 24))))
+    error = rejection(file_of(events(7_100 * 24)))
+    assert error.reason == "too-long"
+    assert error.detail == "no note begins for 7,100 quarters; at most 1,000 are allowed"
+    assert rejection(file_of(events(1_000 * 24 + 1))).reason == "too-long"
 
 
-@settings(max_examples=400, derandomize=True)
-@given(st.sampled_from(SOUND), damages)
-def test_a_damaged_file_gives_a_song_or_says_why_not(data, damage):
-    for kind, value in damage:
-        at, what = value % len(data), value // len(data) % 256
-        if kind == "flip":
-            data = data[:at] + bytes([data[at] ^ 1 << what % 8]) + data[at + 1 :]
-        elif kind == "put":
-            data = data[:at] + bytes([what]) + data[at + 1 :]
-        elif kind == "cut":
-            data = data[:at] + data[at + 1 + what % 16 :] or b"M"
-        else:
-            data = data[:at] + data[at : at + 1 + what % 16] + data[at:]
-    try:
-        song = read_midi(data)
-    except MidiError:
-        return
-    assert isinstance(song, Song)
-    assert len(song) > 0
-    notes = song.notes
-    assert notes[:, ONSET].min() >= 0
-    assert notes[:, DURATION].min() >= 1
-    assert 0 <= notes[:, PITCH].min() <= notes[:, PITCH].max() <= 127
-    assert 1 <= notes[:, VELOCITY].min() <= notes[:, VELOCITY].max() <= 127
-    # What was read can be written, too.
-    assert np.array_equal(read_midi(write_midi(song)).notes[:, :4], notes[:, :4])
+def test_silence_at_the_end_of_a_track_is_no_music():
+    assert len(read_midi(file_of([*NOTE[:-1], (50_000 * 24, meta(0x2F))]))) == 1
+
+
+def test_a_file_may_have_as_many_notes_as_the_limit_and_no_more():
+    def having(count):
+        drums = [(1, event) for i in range(9) for event in (on(i, channel=10), off(i, channel=10))]
+        notes = [(1, event) for i in range(count) for event in (on(i), off(i))]
+        return file_of([*drums, *notes, END])
+
+    limits = Limits(notes=5)
+    assert len(parse_midi(having(5), "", limits).song) == 5
+    with pytest.raises(MidiError, match="too-large: 6 notes; at most 5 are read"):
+        parse_midi(having(6), "", limits)
 
 
 # ---- writing ----------------------------------------------------------------
