@@ -64,6 +64,7 @@ setup(
         "numpy>=1.26",
         "pyarrow>=10",
         "orjson>=3.10",
+        "google-crc32c>=1.5",
         "prometheus_client>=0.20",
         "waitress>=3.0.1",
     ],

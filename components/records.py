@@ -65,3 +65,12 @@ def row_to_song(row: dict[str, Any]) -> Song:
         time_signature=row["time_signature"],
         percussion=row["percussion"],
     )
+
+
+def batch_to_songs(batch: pa.RecordBatch) -> list[Song]:
+    """The songs of some rows of `SONG_SCHEMA`, without a Python number for each of a note's."""
+    lists = [batch.column(column) for column in COLUMNS]
+    notes = np.stack([column.flatten().to_numpy() for column in lists], axis=1)
+    ends = np.cumsum(lists[0].value_lengths().to_numpy())
+    facts = pa.Table.from_batches([batch]).drop(list(COLUMNS)).to_pylist()
+    return [Song(rows, **row) for rows, row in zip(np.split(notes, ends)[:-1], facts, strict=True)]

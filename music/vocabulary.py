@@ -147,18 +147,22 @@ def build_vocabulary(
     counts: Sequence[Mapping[int, int]],
     min_count: int = 1,
     closed: bool = False,
+    max_size: int | None = None,
 ) -> Vocabulary:
     """The vocabulary of a catalogue.
 
     Fields that a transposition moves keep every code, since a transposed song
     may need any of them; so do the small fields (velocity, part). The others
-    keep what was seen at least `min_count` times, and the boundary always.
+    keep what was seen at least `min_count` times, and of that, where a large
+    catalogue has seen almost everything, the `max_size` most frequent codes.
 
     Args:
       codec: what the codes belong to.
       counts: for each field, how often a code stands in the training split.
       min_count: how often a code must be seen to be kept.
       closed: see `Vocabulary`.
+      max_size: the most codes that such a field keeps; of equally frequent ones
+        the smaller come first. None keeps all.
 
     Raises:
       SegueError: nothing is frequent enough to be kept.
@@ -169,7 +173,8 @@ def build_vocabulary(
         if column == codec.transposable() or field.size <= 16:
             kept = set(range(field.size))
         else:
-            kept = {code for code, count in seen.items() if count >= min_count}
+            often = [code for code, count in seen.items() if count >= min_count]
+            kept = set(sorted(often, key=lambda code: (-seen[code], code))[:max_size])
         if not kept:
             raise SegueError(
                 f"no {field.name} is seen {min_count} times in {sum(seen.values()):,} events; "

@@ -36,14 +36,19 @@ class VocabularySettings:
     Attributes:
       min_count: how often a code must be seen in the training split.
       closed: whether rare codes are dropped (the paper) instead of snapped.
+      max_size: the most codes that a field keeps, the most frequent ones (pitches,
+        which a transposition moves, are all kept).
     """
 
     min_count: int = 10
     closed: bool = False
+    max_size: int = 1024
 
     def __post_init__(self) -> None:
         if self.min_count < 1:
             raise SegueError(f"min_count {self.min_count} is not allowed; it must be 1 or more")
+        if self.max_size < 1:
+            raise SegueError(f"max_size {self.max_size} is not allowed; it must be 1 or more")
 
 
 @dataclasses.dataclass(frozen=True)

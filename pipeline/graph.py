@@ -31,6 +31,7 @@ def create_pipeline(config: Configuration) -> Pipeline:
     """
     trainer_settings = config.trainer()
     code = trainer_settings.code
+
     # Files are read once, and every one of them gets a verdict; songs are split here.
     midi_parser = components.MidiParser(
         data=str(config.data),
@@ -47,6 +48,7 @@ def create_pipeline(config: Configuration) -> Pipeline:
         codec=dict(config.codec),
         min_count=config.vocabulary.min_count,
         closed=config.vocabulary.closed,
+        max_size=config.vocabulary.max_size,
         code=code,
     )
     # Windows carry the n-gram's nats, so that the gate can compare event by event.

@@ -26,7 +26,7 @@ from apache_beam.metrics import Metrics
 
 from components.midi_parser.store import PASSING, Entry, Store, reader_version
 from components.records import SONG_SCHEMA, songs_to_table
-from components.stages import song_shard
+from components.stages import put_in_place, song_shard
 from music.errors import MidiError
 from music.folder import File
 from music.midi import Limits
@@ -274,7 +274,7 @@ def write_songs(
         for start in range(0, len(todo), ROWS_AT_A_TIME):
             songs = [reader.song(row) for row in todo[start : start + ROWS_AT_A_TIME]]
             writer.write_table(songs_to_table(songs))
-    _rename(beside, target)
+    put_in_place(beside, target)
 
 
 def write_verdicts(group: tuple[int, Iterable[Verdict | None]], pattern: str, shards: int) -> None:
@@ -286,20 +286,7 @@ def write_verdicts(group: tuple[int, Iterable[Verdict | None]], pattern: str, sh
     with FileSystems.create(beside) as file:
         for row in known:
             file.write(json.dumps(row.as_dict(), sort_keys=True).encode() + b"\n")
-    _rename(beside, target)
-
-
-def _rename(source: str, target: str) -> None:
-    folder = os.path.dirname(target)
-    if not FileSystems.exists(folder):
-        try:
-            FileSystems.mkdirs(folder)
-        except OSError:
-            if not FileSystems.exists(folder):  # else another worker was faster
-                raise
-    if FileSystems.exists(target):
-        FileSystems.delete([target])
-    FileSystems.rename([source], [target])
+    put_in_place(beside, target)
 
 
 class WriteSongs(beam.PTransform):

@@ -23,8 +23,7 @@ class VocabularyBuilder(BaseBeamComponent):
       min_count: how often a code must be seen to be kept.
       closed: whether rare codes are dropped from the music (the paper) instead of
         snapped to the nearest kept one.
-      eval_share: of songs to hold out.
-      salt: of the split.
+      max_size: the most codes that a field may keep.
       code: fingerprint of the source code.
     """
 
@@ -37,8 +36,7 @@ class VocabularyBuilder(BaseBeamComponent):
         codec: dict[str, Any],
         min_count: int,
         closed: bool,
-        eval_share: float,
-        salt: str,
+        max_size: int,
         code: str = "",
     ):
         super().__init__(
@@ -47,8 +45,7 @@ class VocabularyBuilder(BaseBeamComponent):
                 codec=json.dumps(codec, sort_keys=True),
                 min_count=min_count,
                 closed=int(closed),
-                eval_share=eval_share,
-                salt=salt,
+                max_size=max_size,
                 code=code,
                 vocabulary=types.Channel(type=MusicVocabulary),
             )

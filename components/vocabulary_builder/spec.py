@@ -11,8 +11,7 @@ VOCABULARY = "vocabulary"
 CODEC = "codec"
 MIN_COUNT = "min_count"
 CLOSED = "closed"
-EVAL_SHARE = "eval_share"
-SALT = "salt"
+MAX_SIZE = "max_size"
 CODE = "code"
 VOCABULARY_FILE = "vocabulary.json"
 
@@ -24,8 +23,7 @@ class VocabularyBuilderSpec(ComponentSpec):
         CODEC: ExecutionParameter(type=str),
         MIN_COUNT: ExecutionParameter(type=int),
         CLOSED: ExecutionParameter(type=int),
-        EVAL_SHARE: ExecutionParameter(type=float),
-        SALT: ExecutionParameter(type=str),
+        MAX_SIZE: ExecutionParameter(type=int),
         CODE: ExecutionParameter(type=str),
     }
     INPUTS = {SONGS: ChannelParameter(type=Songs)}

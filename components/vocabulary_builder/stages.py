@@ -1,16 +1,18 @@
-"""The Beam stages of VocabularyBuilder."""
+"""The Beam stages of VocabularyBuilder.
+
+Workers import this module and not the executor's, which brings TFX and TensorFlow.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import apache_beam as beam
 import numpy as np
 
-from components.stages import SplitSongs
 from music.codec import Codec
 from music.song import Song
-from music.split import TRAIN
 
 
 def count_codes(song: Song, codec: Codec) -> Iterator[tuple[tuple[int, int], int]]:
@@ -22,26 +24,25 @@ def count_codes(song: Song, codec: Codec) -> Iterator[tuple[tuple[int, int], int
             yield (field, code), count
 
 
+def to_json(pairs: list[tuple[tuple[int, int], int]]) -> str:
+    """The counts as one line, ascending by field and code."""
+    return json.dumps(sorted(pairs))
+
+
 class CountCodes(beam.PTransform):
-    """PCollection[Song] -> ((field, code), count) over the training split.
+    """PCollection[Song] -> ((field, code), count).
 
     Args:
       codec: writes the songs.
-      share, salt: of the split.
     """
 
-    def __init__(self, codec: Codec, share: float, salt: str):
+    def __init__(self, codec: Codec):
         super().__init__()
         self.codec = codec
-        self.share = share
-        self.salt = salt
 
     def expand(self, songs):
         return (
             songs
-            | "Split" >> SplitSongs(self.share, self.salt)
-            | "TrainOnly" >> beam.Filter(lambda pair: pair[0] == TRAIN)
-            | "Songs" >> beam.Values()
             | "Count" >> beam.FlatMap(count_codes, self.codec)
             | "Sum" >> beam.CombinePerKey(sum)
         )

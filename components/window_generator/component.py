@@ -12,16 +12,13 @@ from components.window_generator.spec import WindowGeneratorSpec
 
 
 class WindowGenerator(BaseBeamComponent):
-    """Cuts songs into windows of tf.train.Examples, by split.
+    """Cuts songs into windows of tf.train.Examples, a file of them for each of songs.
 
     Args:
       songs: channel of Songs.
       vocabulary: channel of MusicVocabulary.
       length, form: of the windows (`music.windows.WindowSpec`).
       ngram_order: of the baseline, in tokens.
-      eval_share: of songs to hold out.
-      salt: of the split.
-      shards: files a split.
       code: fingerprint of the source code.
     """
 
@@ -35,9 +32,6 @@ class WindowGenerator(BaseBeamComponent):
         length: int,
         form: str,
         ngram_order: int,
-        eval_share: float,
-        salt: str,
-        shards: int = 2,
         code: str = "",
     ):
         super().__init__(
@@ -47,9 +41,6 @@ class WindowGenerator(BaseBeamComponent):
                 length=length,
                 form=form,
                 ngram_order=ngram_order,
-                eval_share=eval_share,
-                salt=salt,
-                shards=shards,
                 code=code,
                 examples=types.Channel(type=Examples),
             )

@@ -11,15 +11,18 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.engine import make_pipeline
 from components.progress import report
-from components.stages import ReadSongs, SplitSongs
 from components.trainer.module import VOCABULARY_FILE
-from components.window_generator import spec
-from components.window_generator.stages import WriteWindows
+from components.window_generator import spec, tables
+from components.window_generator.stages import WriteWindows, training_events
 from music.errors import SegueError
 from music.split import SPLITS
 from music.vocabulary import Vocabulary
 from music.windows import WindowSpec
+
+# Roughly, on one core: the n-gram, and the windows of each form.
+SECONDS_AN_EVENT = {"every": 5e-6, "last": 1.5e-5}
 
 
 class Executor(BaseBeamExecutor):
@@ -36,22 +39,19 @@ class Executor(BaseBeamExecutor):
         examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(examples, "tfrecords_gzip")
         uris = {side: examples.path(split=side) for side in SPLITS}
+        ngram = os.path.join(examples.uri, tables.FOLDER)
 
-        with self._make_beam_pipeline() as pipeline:
-            _ = (
-                pipeline
-                | "Songs" >> ReadSongs(artifact_utils.get_single_uri(input_dict[spec.SONGS]))
-                | "Split"
-                >> SplitSongs(float(exec_properties[spec.EVAL_SHARE]), exec_properties[spec.SALT])
-                | "Windows"
-                >> WriteWindows(
-                    vocabulary,
-                    window,
-                    int(exec_properties[spec.NGRAM_ORDER]),
-                    uris,
-                    int(exec_properties[spec.SHARDS]),
-                )
+        seconds = SECONDS_AN_EVENT[window.form] * training_events(vocabulary)
+        with make_pipeline(self, seconds) as pipeline:
+            _ = pipeline | "Windows" >> WriteWindows(
+                artifact_utils.get_single_uri(input_dict[spec.SONGS]),
+                vocabulary,
+                window,
+                int(exec_properties[spec.NGRAM_ORDER]),
+                uris,
+                ngram,
             )
+        tables.remove_runs(ngram)
         # Beside the splits, since the Trainer has no input for it.
         io_utils.write_string_file(os.path.join(examples.uri, VOCABULARY_FILE), text)
         _tell(_counters(pipeline.result), window)
@@ -83,4 +83,7 @@ def _tell(counters: dict[str, int], window: WindowSpec) -> None:
     )
     if dropped:
         line += f"; {dropped:,} of {counters['events']:,} events dropped as rare"
-    report("WindowGenerator", line, **counters)
+    nats = counters.pop("ngram_micronats", 0) / 1e6 / counters["scored_eval"]
+    entries = counters.get("ngram_entries", 0)
+    line += f"; n-gram of {entries:,} counts, {nats:.3f} nats an event"
+    report("WindowGenerator", line, **counters, ngram_nats=nats)

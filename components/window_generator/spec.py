@@ -13,22 +13,16 @@ EXAMPLES = "examples"
 LENGTH = "length"
 FORM = "form"
 NGRAM_ORDER = "ngram_order"
-EVAL_SHARE = "eval_share"
-SALT = "salt"
-SHARDS = "shards"
 CODE = "code"
 
 
 class WindowGeneratorSpec(ComponentSpec):
-    """Songs and a vocabulary in, Examples out, with the vocabulary beside the splits."""
+    """Songs and a vocabulary in, Examples out, with vocabulary and n-gram beside the splits."""
 
     PARAMETERS = {
         LENGTH: ExecutionParameter(type=int),
         FORM: ExecutionParameter(type=str),
         NGRAM_ORDER: ExecutionParameter(type=int),
-        EVAL_SHARE: ExecutionParameter(type=float),
-        SALT: ExecutionParameter(type=str),
-        SHARDS: ExecutionParameter(type=int),
         CODE: ExecutionParameter(type=str),
     }
     INPUTS = {

@@ -143,3 +143,50 @@ def write_windows():
         return cuts
 
     return write_windows
+
+
+@pytest.fixture(scope="session")
+def make_song():
+    """make_song(number, count): a song in memory, another for every number."""
+    from music.song import Song
+
+    def make_song(number, count=None):
+        count = 20 + 9 * number if count is None else count
+        rng = np.random.default_rng(number)
+        notes = np.zeros((count, 5), np.int32)
+        notes[:, 0] = np.cumsum(rng.choice([0, 6, 12, 24], count))
+        notes[:, 1] = rng.choice([6, 12, 24], count)
+        notes[:, 2] = rng.integers(50, 80, count)
+        notes[:, 3] = 70
+        return Song(notes, id=f"{number:064d}", title=f"song {number}", tempo=90.0 + number)
+
+    return make_song
+
+
+@pytest.fixture(scope="session")
+def songs_artifact():
+    """songs_artifact(folder, train, eval, shards): Songs as MidiParser leaves them.
+
+    A song's file is its place in the list modulo the number of files, so that with
+    few songs a file may be without any.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from components.artifacts import Songs
+    from components.records import SONG_SCHEMA, song_to_row
+
+    def songs_artifact(folder, train, held_out, shards):
+        made = Songs()
+        made.uri = str(folder / "songs")
+        for side, songs in (("train", train), ("eval", held_out)):
+            split = folder / "songs" / f"Split-{side}"
+            split.mkdir(parents=True)
+            for shard in range(shards):
+                rows = sorted(songs[shard::shards], key=lambda one: one.id)
+                table = pa.Table.from_pylist([song_to_row(one) for one in rows], SONG_SCHEMA)
+                name = f"songs-{shard:05d}-of-{shards:05d}.parquet"
+                pq.write_table(table, split / name)
+        return made
+
+    return songs_artifact

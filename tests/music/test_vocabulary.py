@@ -60,6 +60,25 @@ def test_a_small_field_keeps_every_code():
     assert vocabulary.fields[3].kept == vocabulary.fields[4].kept == tuple(range(16))
 
 
+def test_of_too_many_frequent_codes_the_most_frequent_are_kept():
+    counts = [{0: 9, 6: 7, 12: 9, 18: 7, 24: 7, 30: 2}, {60: 1}, {24: 9}]
+    step, pitch, duration = build_vocabulary(NOTES, counts, min_count=4, max_size=4).fields
+    assert step.kept == (0, 6, 12, 18)  # of three with 7, the smaller two
+    assert step.counts[-1] == (30, 2)
+    assert len(pitch) == 129  # a transposition may need any of them
+    assert duration.kept == (24,)
+
+
+@settings(max_examples=30)
+@given(counts_of_ticks.filter(len), st.integers(1, 40))
+def test_a_capped_vocabulary_keeps_no_code_seen_less_than_one_it_does_not(counts, most):
+    step = build_vocabulary(NOTES, [counts, {60: 1}, {6: 1}], max_size=most).fields[0]
+    assert len(step) == min(most, len(counts))
+    left = set(counts) - set(step.kept)
+    for code in left:
+        assert all((counts[code], -code) < (counts[kept], -kept) for kept in step.kept)
+
+
 @pytest.mark.parametrize(
     ("counts", "events"), [({60: 4, 62: 3}, "7 events"), ({1: 1001}, "1,001 events"), ({}, "0 ")]
 )

@@ -86,6 +86,7 @@ def test_a_yaml_file_of_the_users_is_a_preset_too(tmp_path):
         ("default", ("training.epochs=0",), "epochs 0 is not allowed"),
         ("default", ("training=3",), "training is a group of settings, got 3"),
         ("default", ("window.length=0",), "window length 0 is outside 1..4096"),
+        ("default", ("vocabulary.max_size=0",), "max_size 0 is not allowed"),
         ("default", ("split.eval_share=1.5",), "eval_share 1.5 is not allowed"),
         ("default", ("gate.max_nats=.nan",), "takes a finite number, got nan"),
         ("default", ("model.dropout=1.0",), "dropout 1.0 is not allowed"),
