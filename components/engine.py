@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
 # Seconds of work on one core from which several processes finish sooner.
-WORTH_PROCESSES = 12.0
+WORTH_PROCESSES = 20.0
 
 _CHOSEN = ("--runner", "--direct_running_mode", "--direct_num_workers")
 

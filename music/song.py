@@ -49,9 +49,12 @@ class Song:
 
     def __post_init__(self) -> None:
         notes = np.asarray(self.notes, dtype=np.int32).reshape(-1, len(COLUMNS))
-        # lexsort takes its most significant key last.
-        order = np.lexsort(notes[:, [PART, VELOCITY, DURATION, PITCH, ONSET]].T)
-        notes = np.ascontiguousarray(notes[order])
+        if _in_order(notes):  # as all songs that are read again
+            notes = notes.copy()
+        else:
+            # lexsort takes its most significant key last.
+            order = np.lexsort(notes[:, _ORDER[::-1]].T)
+            notes = np.ascontiguousarray(notes[order])
         notes.setflags(write=False)
         object.__setattr__(self, "notes", notes)
 
@@ -108,6 +111,22 @@ class Song:
             core[:, 0] -= core[0, 0]
             core[:, 2] -= core[0, 2]
         return hashlib.sha256(np.ascontiguousarray(core).tobytes()).hexdigest()
+
+
+_ORDER = (ONSET, PITCH, DURATION, VELOCITY, PART)
+
+
+def _in_order(notes: np.ndarray) -> bool:
+    """Whether rows are sorted already, in a tenth of the time of sorting them."""
+    places = notes[:, ONSET].astype(np.int64) * 128 + notes[:, PITCH]
+    steps = np.diff(places)
+    if (steps < 0).any():
+        return False
+    tied = np.flatnonzero(steps == 0)  # decided by the other columns
+    rest = notes[:, _ORDER[2:]].astype(np.int64)
+    steps = rest[tied + 1] - rest[tied]
+    first = (steps != 0).argmax(axis=1)
+    return bool((steps[np.arange(len(tied)), first] >= 0).all())
 
 
 _NO_NOTES = np.zeros((0, len(COLUMNS)), np.int32)

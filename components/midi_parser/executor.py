@@ -12,6 +12,7 @@ from typing import Any
 
 import apache_beam as beam
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
@@ -19,12 +20,12 @@ from components.engine import make_pipeline
 from components.midi_parser import spec
 from components.midi_parser.held_out import read_held_out, remember
 from components.midi_parser.stages import (
-    BeyondShare,
-    CountVerdicts,
     ParseFiles,
     Reader,
     SplitSongs,
+    WriteBeyondShare,
     WriteSongs,
+    WriteSummary,
     WriteVerdicts,
 )
 from components.progress import report
@@ -34,7 +35,7 @@ from music.split import Splitter
 
 SONGS_A_SHARD = 1_000
 VERDICTS_A_SHARD = 50_000
-BYTES_A_SECOND = 400_000  # that one core parses, roughly
+BYTES_A_SECOND = 1_200_000  # that one core parses and writes, roughly
 SAMPLE = 200
 
 
@@ -61,20 +62,13 @@ class Executor(BaseBeamExecutor):
             parsed = pipeline | "Files" >> beam.Create(files) | "Parse" >> ParseFiles(reader)
             placed = parsed | "Split" >> SplitSongs(splitter)
             _ = placed | "WriteSongs" >> WriteSongs(songs, shards, reader)
-            _ = (
-                placed
-                | "BeyondShare" >> BeyondShare()
-                | "WriteBeyondShare" >> beam.io.WriteToText(beyond, shard_name_template="")
-            )
+            _ = placed | "WriteBeyondShare" >> WriteBeyondShare(beyond)
             _ = parsed | "WriteVerdicts" >> WriteVerdicts(
                 os.path.join(verdicts, spec.VERDICTS_PATTERN), -(-len(files) // VERDICTS_A_SHARD)
             )
-            _ = (
-                parsed
-                | "Count" >> CountVerdicts(verdicts)
-                | "WriteSummary" >> beam.io.WriteToText(summary, shard_name_template="")
-            )
-        remember(reader.folder, salt, io_utils.read_string_file(beyond).split())
+            _ = parsed | "WriteSummary" >> WriteSummary(summary, verdicts)
+        if fileio.exists(beyond):
+            remember(reader.folder, salt, io_utils.read_string_file(beyond).split())
         if kept_store:
             reader.store.remove_other_readers()
         else:

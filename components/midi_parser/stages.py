@@ -23,8 +23,9 @@ import pyarrow.parquet as pq
 from apache_beam import pvalue
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.combiners import ToListCombineFn
 
-from components.midi_parser.store import PASSING, Entry, Store, reader_version
+from components.midi_parser.store import PASSING, Head, Store, reader_version
 from components.records import SONG_SCHEMA, songs_to_table
 from components.stages import put_in_place, song_shard
 from music.errors import MidiError
@@ -68,25 +69,19 @@ class Reader:
         """The entries of this reader."""
         return Store(self.folder, reader_version(self.limits))
 
-    def read(self, file: File) -> tuple[Entry, bool]:
+    def read(self, file: File) -> tuple[Head, bool]:
         """What a file holds, and whether the store knew it."""
         try:
             data = read_bytes(file.path, self.limits)
         except MidiError as error:
-            return Entry(rejected("", error)), False
-        content = hashlib.sha256(data).hexdigest()
+            return Head(rejected("", error)), False
         # What is longer than the limit was not read to its end, so it has no name.
         whole = len(data) <= self.limits.bytes
-        known = self.store.get(content) if whole else None
+        content = hashlib.sha256(data).hexdigest()
+        known = self.store.head(content) if whole else None
         if known is not None:
             return known, True
-        verdict, reading = judge("", data, self.limits)
-        entry = Entry(verdict)
-        if reading is not None:
-            entry = Entry(verdict, reading.song.fingerprint(), reading.song)
-        if whole and verdict.reason not in PASSING:
-            self.store.put(content, entry)
-        return entry, False
+        return self._parse(content, data, whole)[0], False
 
     def song(self, parsed: Parsed) -> Song:
         """The song of a file that was read before, from the store or once more.
@@ -94,10 +89,23 @@ class Reader:
         Raises:
           MidiError: the file has changed in between.
         """
-        entry = self.store.get(parsed.verdict.song) or self.read(parsed.file)[0]
-        if entry.song is None or entry.song.id != parsed.verdict.song:
+        content, title = parsed.verdict.song, os.path.splitext(parsed.file.name)[0]
+        song = self.store.song(content, title)
+        if song is not None:
+            return song
+        data = read_bytes(parsed.file.path, self.limits)
+        again = self._parse(hashlib.sha256(data).hexdigest(), data, whole=True)[1]
+        if again is None or again.id != content:
             raise MidiError("unreadable", f"{parsed.file.name} has changed while it was read")
-        return dataclasses.replace(entry.song, title=os.path.splitext(parsed.file.name)[0])
+        return dataclasses.replace(again, title=title)
+
+    def _parse(self, content: str, data: bytes, whole: bool) -> tuple[Head, Song | None]:
+        verdict, reading = judge("", data, self.limits)
+        song = None if reading is None else reading.song
+        head = Head(verdict, song.fingerprint() if song is not None else "")
+        if whole and verdict.reason not in PASSING:
+            self.store.put(content, head, song)
+        return head, song
 
 
 def _hashed(text: str, buckets: int) -> int:
@@ -109,17 +117,20 @@ class _Read(beam.DoFn):
         self.reader = reader
 
     def process(self, file: File) -> Iterator[Parsed]:
-        entry, known = self.reader.read(file)
+        head, known = self.reader.read(file)
         Metrics.counter("segue", "files").inc()
         Metrics.counter("segue", "known").inc(int(known))
-        yield Parsed(file, dataclasses.replace(entry.verdict, file=file.name), entry.fingerprint)
+        yield Parsed(file, dataclasses.replace(head.verdict, file=file.name), head.fingerprint)
 
 
 def _keep_one(group: tuple[str, Iterable[Parsed]]) -> Iterator[Parsed]:
     """Of files with the same music, the first by name is kept."""
-    first, *others = sorted(group[1], key=lambda parsed: parsed.file)
+    first, *others = sorted(group[1], key=lambda parsed: parsed.file.name)
     yield first
     for other in others:
+        if other.verdict.verdict == REJECTED:  # two names that are not text may show as one
+            yield other
+            continue
         verdict = as_duplicate(other.verdict, first.file.name)
         yield other._replace(verdict=verdict)
 
@@ -136,16 +147,13 @@ class ParseFiles(beam.PTransform):
         self.reader = reader
 
     def expand(self, files):
-        parsed = files | "Spread" >> beam.Reshuffle() | "Read" >> beam.ParDo(_Read(self.reader))
-        rejects = parsed | "Rejected" >> beam.Filter(lambda one: one.verdict.verdict == REJECTED)
-        once = (
-            parsed
-            | "Accepted" >> beam.Filter(lambda one: one.verdict.verdict != REJECTED)
-            | "ByMusic" >> beam.Map(lambda one: (one.fingerprint, one))
+        return (
+            files
+            | "Read" >> beam.ParDo(_Read(self.reader))
+            | "ByMusic" >> beam.Map(lambda one: (one.fingerprint or one.file.name, one))
             | "SameMusic" >> beam.GroupByKey()
             | "KeepOne" >> beam.FlatMap(_keep_one)
         )
-        return (rejects, once) | "Everyone" >> beam.Flatten()
 
 
 class _FindExtremes(beam.CombineFn):
@@ -186,23 +194,34 @@ def _to_json(tally: Tally, where: str) -> str:
     return json.dumps({**tally.as_dict(), "line": tally.line(where)}, sort_keys=True)
 
 
-class CountVerdicts(beam.PTransform):
-    """PCollection[Parsed] -> one text: the JSON of a `Tally`, with its line.
+def write_text(text: str, path: str) -> None:
+    """Writes a small file whole, beside and renamed."""
+    beside = FileSystems.join(os.path.dirname(path), f".{os.path.basename(path)}")
+    with FileSystems.create(beside) as file:
+        file.write(text.encode())
+    put_in_place(beside, path)
+
+
+class WriteSummary(beam.PTransform):
+    """PCollection[Parsed] -> one file: the JSON of a `Tally`, with its line.
 
     Args:
+      path: of the file.
       where: what the line names as the table of all verdicts.
     """
 
-    def __init__(self, where: str):
+    def __init__(self, path: str, where: str):
         super().__init__()
+        self.path = path
         self.where = where
 
     def expand(self, parsed):
         return (
             parsed
             | "Verdict" >> beam.Map(lambda one: one.verdict)
-            | "Count" >> beam.CombineGlobally(_Count())
+            | "Count" >> beam.CombineGlobally(_Count()).without_defaults()
             | "ToJson" >> beam.Map(_to_json, self.where)
+            | "Write" >> beam.Map(write_text, self.path)
         )
 
 
@@ -237,7 +256,7 @@ class SplitSongs(beam.PTransform):
         extremes = (
             songs
             | "Rank" >> beam.Map(lambda one: splitter.rank(one.fingerprint))
-            | "Extremes" >> beam.CombineGlobally(_FindExtremes())
+            | "Extremes" >> beam.CombineGlobally(_FindExtremes()).without_defaults()
         )
         return songs | "Place" >> beam.Map(
             lambda one, bounds: Placed(
@@ -245,18 +264,32 @@ class SplitSongs(beam.PTransform):
                 one,
                 splitter.beyond_share(one.fingerprint, bounds),
             ),
-            pvalue.AsSingleton(extremes),
+            pvalue.AsSingleton(extremes, Extremes()),
         )
 
 
-class BeyondShare(beam.PTransform):
-    """PCollection[Placed] -> fingerprints of what is held out beyond the share."""
+class WriteBeyondShare(beam.PTransform):
+    """PCollection[Placed] -> one file: fingerprints of what is held out beyond the share.
+
+    No file where there are none. There are as many as it takes to give a tiny
+    catalogue a side to judge by: one, or a few of the same rank.
+
+    Args:
+      path: of the file, a line each.
+    """
+
+    def __init__(self, path: str):
+        super().__init__()
+        self.path = path
 
     def expand(self, placed):
         return (
             placed
-            | "Only" >> beam.Filter(lambda one: one.beyond_share)
-            | "Fingerprint" >> beam.Map(lambda one: one.parsed.fingerprint)
+            | "Only"
+            >> beam.FlatMap(lambda one: [one.parsed.fingerprint] if one.beyond_share else [])
+            | "Gather" >> beam.CombineGlobally(ToListCombineFn()).without_defaults()
+            | "Lines" >> beam.Map(lambda songs: "".join(f"{song}\n" for song in sorted(songs)))
+            | "Write" >> beam.Map(write_text, self.path)
         )
 
 
@@ -310,7 +343,8 @@ class WriteSongs(beam.PTransform):
             lambda one: ((one.side, _hashed(one.parsed.verdict.song, shards)), one.parsed)
         )
         every = placed.pipeline | "Shards" >> beam.Create(
-            [((side, shard), None) for side in SPLITS for shard in range(shards)]
+            [((side, shard), None) for side in SPLITS for shard in range(shards)],
+            reshuffle=False,
         )
         return (
             (keyed, every)
@@ -338,7 +372,9 @@ class WriteVerdicts(beam.PTransform):
         keyed = parsed | "Shard" >> beam.Map(
             lambda one: (_hashed(one.verdict.file, shards), one.verdict)
         )
-        every = parsed.pipeline | "Shards" >> beam.Create([(i, None) for i in range(shards)])
+        every = parsed.pipeline | "Shards" >> beam.Create(
+            [(shard, None) for shard in range(shards)], reshuffle=False
+        )
         return (
             (keyed, every)
             | "WithEmpty" >> beam.Flatten()

@@ -10,13 +10,14 @@ Entries of another reader (another version of the code or of music21, other
 limits) lie in another folder, so an upgrade reads everything anew; the folders
 of readers that are no longer in use are removed after a successful run.
 
-An entry is a line of JSON, then the notes as little-endian int32, all of it
-compressed with a checksum. Whatever is damaged counts as absent.
+An entry is a line of JSON behind its checksum, then the notes as little-endian
+int32, compressed with theirs. The line alone tells the verdict, so that a file that
+is known costs a line, and its notes are read once, when the song is written.
+Whatever is damaged counts as absent.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import importlib.metadata
@@ -26,7 +27,7 @@ import os
 import shutil
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,8 @@ from music.verdict import Verdict
 
 # What depends on the machine or on the moment is tried again the next time.
 PASSING = frozenset({"unreadable", "time-out", "failed"})
+
+_FACTS = ("tempo", "key", "time_signature", "percussion")
 
 
 @functools.cache
@@ -50,56 +53,34 @@ def reader_version(limits: Limits) -> str:
     return digest.hexdigest()[:16]
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """What a content gave.
+class Head(NamedTuple):
+    """What a content gave, but for its notes.
 
     Attributes:
       verdict: without the file's name.
       fingerprint: of the song's music; empty when there is no song.
-      song: without a title; None when the file was rejected.
     """
 
     verdict: Verdict
     fingerprint: str = ""
-    song: Song | None = None
 
-    def to_bytes(self) -> bytes:
-        """As the store keeps it."""
-        head: dict[str, Any] = {
-            "verdict": self.verdict.as_dict(),
-            "fingerprint": self.fingerprint,
-        }
-        notes = b""
-        if self.song is not None:
-            song = self.song
-            head["song"] = {
-                "tempo": song.tempo,
-                "key": song.key,
-                "time_signature": song.time_signature,
-            }
-            notes = np.ascontiguousarray(song.notes, "<i4").tobytes()
-        line = json.dumps(head, sort_keys=True).encode()
-        return zlib.compress(line + b"\n" + notes, 1)
 
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Entry:
-        """What `to_bytes` made, back.
+def to_bytes(head: Head, song: Song | None) -> bytes:
+    """An entry as the store keeps it."""
+    facts: dict[str, Any] = {"verdict": head.verdict.as_dict(), "fingerprint": head.fingerprint}
+    notes = b""
+    if song is not None:
+        facts["song"] = {name: getattr(song, name) for name in _FACTS}
+        notes = zlib.compress(np.ascontiguousarray(song.notes, "<i4").tobytes(), 1)
+    line = json.dumps(facts, sort_keys=True).encode()
+    return b"%08x %b\n%b" % (zlib.crc32(line), line, notes)
 
-        Raises:
-          ValueError: the bytes are damaged.
-        """
-        try:
-            line, _, notes = zlib.decompress(data).partition(b"\n")
-            head = json.loads(line)
-            verdict = Verdict.from_dict(head["verdict"])
-            song = None
-            if "song" in head:
-                matrix = np.frombuffer(notes, "<i4").reshape(-1, len(COLUMNS))
-                song = Song(matrix, id=verdict.song, percussion=verdict.percussion, **head["song"])
-            return cls(verdict, head["fingerprint"], song)
-        except (zlib.error, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"a damaged entry ({type(error).__name__})") from error
+
+def _facts_of(line: bytes) -> dict[str, Any]:
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    if int(checksum, 16) != zlib.crc32(text):
+        raise ValueError("a damaged entry")
+    return json.loads(text)
 
 
 class Store:
@@ -122,19 +103,33 @@ class Store:
         """Whether there is an entry; it may turn out to be damaged."""
         return os.path.exists(self._path(content))
 
-    def get(self, content: str) -> Entry | None:
-        """The entry of a content, by its SHA-256 (hex); None when there is none."""
+    def head(self, content: str) -> Head | None:
+        """What a content, by its SHA-256 (hex), gave; None when there is no entry."""
         try:
             with open(self._path(content), "rb") as file:
-                return Entry.from_bytes(file.read())
+                facts = _facts_of(file.readline())
         except (OSError, ValueError):
             return None
+        return Head(Verdict.from_dict(facts["verdict"]), facts["fingerprint"])
 
-    def put(self, content: str, entry: Entry) -> None:
+    def song(self, content: str, title: str = "") -> Song | None:
+        """The song of a content; None when there is no entry, or none with a song."""
+        try:
+            with open(self._path(content), "rb") as file:
+                facts = _facts_of(file.readline())
+                notes = zlib.decompress(file.read()) if "song" in facts else b""
+        except (OSError, ValueError, zlib.error):
+            return None
+        if "song" not in facts:
+            return None
+        matrix = np.frombuffer(notes, "<i4").reshape(-1, len(COLUMNS))
+        return Song(matrix, id=content, title=title, **facts["song"])
+
+    def put(self, content: str, head: Head, song: Song | None) -> None:
         """Keeps an entry."""
         path = self._path(content)
         beside = f"{path}.{os.getpid()}"
-        data = entry.to_bytes()
+        data = to_bytes(head, song)
         try:
             file = open(beside, "wb")  # noqa: SIM115 - the folder may have to be made first
         except FileNotFoundError:

@@ -264,8 +264,8 @@ def test_workers_do_not_import_tensorflow_or_tfx():
 def test_a_file_beyond_the_limits_is_judged_and_not_kept(folder, tmp_path):
     reader = Reader(str(tmp_path / "store"), Limits(bytes=100))
     file = File(os.fsencode(folder / "b.mid"), "b.mid")
-    entry, known = reader.read(file)
-    assert (entry.verdict.reason, known) == ("too-large", False)
+    head, known = reader.read(file)
+    assert (head.verdict.reason, known) == ("too-large", False)
     assert not (tmp_path / "store").exists()
 
 

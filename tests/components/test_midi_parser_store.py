@@ -1,5 +1,6 @@
 """Readings are kept by content, whole or not at all."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.midi_parser.store import Entry, Store, reader_version
+from components.midi_parser.store import Head, Store, reader_version, to_bytes
 from music.midi import Limits
 from music.song import Song
 from music.verdict import Verdict
@@ -21,11 +22,16 @@ def entry_of(notes, **facts):
         "", "repaired", detail="mended", repairs=("end-of-track",), song=CONTENT,
         notes=len(song), parts=1, percussion=3, rounding_mean=0.25, rounding_max=0.5,
     )  # fmt: skip
-    return Entry(verdict, song.fingerprint(), song)
+    return Head(verdict, song.fingerprint()), song
 
 
 WHOLE = entry_of([(0, 24, 60, 80, 0), (24, 6, 64, 70, 1)], tempo=92.5, key="G major")
-REFUSED = Entry(Verdict("", "rejected", reason="not-midi", detail="the file is a poem — ‘x’"))
+REFUSED = Head(Verdict("", "rejected", reason="not-midi", detail="the file is a poem — ‘x’")), None
+
+
+def entry(store, content=CONTENT):
+    return store.head(content), store.song(content)
+
 
 note = st.tuples(
     st.integers(0, 2**20), st.integers(1, 999), st.integers(0, 127), st.integers(1, 127),
@@ -35,28 +41,30 @@ note = st.tuples(
 
 @given(notes=st.lists(note), tempo=st.none() | st.floats(1, 999), key=st.none() | st.text())
 @settings(max_examples=60, deadline=None)
-def test_an_entry_is_what_its_bytes_say(notes, tempo, key):
-    entry = entry_of(notes, tempo=tempo, key=key, time_signature="6/8")
-    back = Entry.from_bytes(entry.to_bytes())
-    assert back == entry
-    assert back.to_bytes() == entry.to_bytes()
+def test_an_entry_is_what_was_put(tmp_path_factory, notes, tempo, key):
+    store = Store(str(tmp_path_factory.getbasetemp() / "entries"), "v")
+    whole = entry_of(notes, tempo=tempo, key=key, time_signature="6/8")
+    store.put(CONTENT, *whole)
+    assert entry(store) == whole
+    assert to_bytes(*entry(store)) == to_bytes(*whole)
+    assert store.song(CONTENT, "title") == dataclasses.replace(whole[1], title="title")
 
 
-def test_the_entry_of_a_rejected_file_has_no_song():
-    back = Entry.from_bytes(REFUSED.to_bytes())
-    assert back == REFUSED
-    assert back.song is None
+def test_the_entry_of_a_rejected_file_has_no_song(tmp_path):
+    store = Store(str(tmp_path), "v")
+    store.put(CONTENT, *REFUSED)
+    assert entry(store) == REFUSED
 
 
 def test_what_was_put_is_there_and_nothing_else(tmp_path):
     store = Store(str(tmp_path / "store"), "v")
-    assert store.get(CONTENT) is None
+    assert entry(store) == (None, None)
     assert not store.known(CONTENT)
-    store.put(CONTENT, WHOLE)
-    store.put(CONTENT, WHOLE)  # by another worker, say
+    store.put(CONTENT, *WHOLE)
+    store.put(CONTENT, *WHOLE)  # by another worker, say
     assert store.known(CONTENT)
-    assert store.get(CONTENT) == WHOLE
-    assert store.get("cd" * 32) is None
+    assert entry(store) == WHOLE
+    assert entry(store, "cd" * 32) == (None, None)
     (kept,) = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
     assert kept.name == CONTENT  # and nothing beside it
 
@@ -64,34 +72,36 @@ def test_what_was_put_is_there_and_nothing_else(tmp_path):
 @pytest.mark.parametrize("keep", [0, 1, 40, -1, None])
 def test_a_damaged_entry_counts_as_absent_and_can_be_put_again(tmp_path, keep):
     store = Store(str(tmp_path), "v")
-    store.put(CONTENT, WHOLE)
+    store.put(CONTENT, *WHOLE)
     (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
     data = path.read_bytes()
     path.write_bytes(b"{}" if keep is None else data[:keep])
-    assert store.get(CONTENT) is None
-    store.put(CONTENT, WHOLE)
-    assert store.get(CONTENT) == WHOLE
+    assert store.song(CONTENT) is None
+    assert store.head(CONTENT) in (None, WHOLE[0])
+    store.put(CONTENT, *WHOLE)
+    assert entry(store) == WHOLE
 
 
 def test_every_flipped_byte_of_an_entry_is_noticed_or_harmless(tmp_path):
     store = Store(str(tmp_path), "v")
-    store.put(CONTENT, WHOLE)
+    store.put(CONTENT, *WHOLE)
     (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
     data = path.read_bytes()
     for place in range(len(data)):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :])
-        assert store.get(CONTENT) in (None, WHOLE)
+        assert store.head(CONTENT) in (None, WHOLE[0])
+        assert store.song(CONTENT) in (None, WHOLE[1])
 
 
 def test_readers_do_not_see_each_others_entries_and_old_ones_go(tmp_path):
     old, new = Store(str(tmp_path), "old"), Store(str(tmp_path), "new")
-    old.put(CONTENT, REFUSED)
-    assert new.get(CONTENT) is None
-    new.put(CONTENT, WHOLE)
+    old.put(CONTENT, *REFUSED)
+    assert new.head(CONTENT) is None
+    new.put(CONTENT, *WHOLE)
     (tmp_path / "held-out.json").write_text("{}")
     new.remove_other_readers()
-    assert new.get(CONTENT) == WHOLE
-    assert old.get(CONTENT) is None
+    assert entry(new) == WHOLE
+    assert old.head(CONTENT) is None
     assert sorted(os.listdir(tmp_path)) == ["held-out.json", "new"]
 
 

@@ -154,3 +154,14 @@ def test_fingerprints_are_equal_exactly_for_the_same_music(one, other):
 def test_a_note_more_is_other_music(song):
     assume(len(song) > 0)
     assert Song(song.notes[:-1]).fingerprint() != song.fingerprint()
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2)] * 5), max_size=12), st.randoms())
+def test_rows_have_one_order_however_they_came(rows, random):
+    wanted = sorted(rows, key=lambda row: (row[0], row[2], row[1], row[3], row[4]))
+    for _ in range(3):
+        assert Song(np.array(rows, np.int32).reshape(-1, 5)).notes.tolist() == list(
+            map(list, wanted)
+        )
+        random.shuffle(rows)
+    assert Song(np.array(wanted, np.int32).reshape(-1, 5)).notes.tolist() == list(map(list, wanted))
