@@ -22,9 +22,9 @@ def _executor(step: str):
     if step == "parse":
         from components.midi_parser.executor import Executor
     elif step == "vocabulary":
-        from components.vocabulary_builder.executor import Executor  # type: ignore[assignment]
+        from components.vocabulary_builder.executor import Executor
     else:
-        from components.window_generator.executor import Executor  # type: ignore[assignment]
+        from components.window_generator.executor import Executor
     return Executor
 
 

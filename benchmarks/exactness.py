@@ -152,8 +152,8 @@ def _listed(data: bytes) -> Counter:
     for track in file.tracks:
         for note in getNotesFromEvents(getTimeForEvents(track)):
             if note.event.channel != PERCUSSION_CHANNEL:
-                span = _span(note.onTime, note.offTime, file.ticksPerQuarterNote)
-                spans[(*span, note.event.pitch)] += 1
+                onset, long = _span(note.onTime, note.offTime, file.ticksPerQuarterNote)
+                spans[onset, long, note.event.pitch] += 1
     return spans
 
 
@@ -173,7 +173,8 @@ def _by_mido(path: Path) -> Counter:
                 sounding[event.channel, event.note].append(now)
                 continue
             for start in sounding.pop((event.channel, event.note), ()):
-                spans[(*_span(start, now, file.ticks_per_beat), event.note)] += 1
+                onset, long = _span(start, now, file.ticks_per_beat)
+                spans[onset, long, event.note] += 1
     return spans
 
 
