@@ -29,7 +29,8 @@ LIEDER = Path(__file__).parents[1].parent / "shared" / "data" / "openscore-liede
 TENFOLD = bool(os.environ.get("SEGUE_BENCH_TENFOLD"))
 
 
-def _row(what: str, value: float, unit: str, note: str = "") -> dict[str, Any]:
+def row(what: str, value: float, unit: str, note: str = "") -> dict[str, Any]:
+    """A line of the table, printed as it is measured."""
     print(f"  {what:<52} {value:10.2f} {unit:<9} {note}".rstrip(), flush=True)
     return {"what": what, "value": value, "unit": unit, "note": note}
 
@@ -38,19 +39,18 @@ def measure() -> Rows:
     """Everything that is claimed of ingest."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = _catalogue(folder)
-        paths = [path for path in midi_files(data) if path.is_file()]
+        paths = catalogue(folder)
         return [*_reading(paths), *_steps(paths, folder), *_memory(paths, folder)]
 
 
-def _catalogue(folder: Path) -> Path:
+def catalogue(folder: Path) -> list[Path]:
+    """The files to measure on; an export goes into the folder."""
     named = os.environ.get("SEGUE_BENCH_DATA")
-    if named:
-        return Path(named)
-    if LIEDER.is_dir():
-        return LIEDER
-    export("bach", folder / "bach")
-    return folder / "bach"
+    data = Path(named) if named else LIEDER
+    if not named and not LIEDER.is_dir():
+        data = folder / "bach"
+        export("bach", data)
+    return [path for path in midi_files(data) if path.is_file()]
 
 
 # ---- one core, against music21's converter --------------------------------
@@ -76,10 +76,8 @@ def _reading(paths: Sequence[Path]) -> Rows:
         if theirs > PEER_SECONDS:
             break
     return [
-        _row("reading, one core", notes / ours, "notes/s", f"{notes:,} notes of {songs} songs"),
-        _row(
-            "converter.parse, the same songs", notes / theirs, "notes/s", f"{theirs / ours:.1f} x"
-        ),
+        row("reading, one core", notes / ours, "notes/s", f"{notes:,} notes of {songs} songs"),
+        row("converter.parse, the same songs", notes / theirs, "notes/s", f"{theirs / ours:.1f} x"),
     ]
 
 
@@ -114,12 +112,12 @@ def _steps(paths: Sequence[Path], folder: Path) -> Rows:
     _link([path for path in paths if path not in new], data)
     first = _parse(data, out, store)
     count = len(paths) - len(new)
-    rows = [_row(f"parsing stage, {count:,} files", first["seconds"], "s", "default runner")]
+    rows = [row(f"parsing stage, {count:,} files", first["seconds"], "s", "default runner")]
     _link(new, data)
     second = _parse(data, folder / "again", store)
     share = second["seconds"] / first["seconds"]
     rows.append(
-        _row(f"again, {len(new)} new files", second["seconds"], "s", f"{share:.0%} of the first")
+        row(f"again, {len(new)} new files", second["seconds"], "s", f"{share:.0%} of the first")
     )
     return [*rows, *_vocabulary_and_windows(out, folder)]
 
@@ -141,7 +139,7 @@ def _vocabulary_and_windows(out: Path, folder: Path) -> Rows:
             max_size=config.vocabulary.max_size,
             closed=int(config.vocabulary.closed),
         )
-        rows.append(_row(f"vocabulary, {preset} preset", took["seconds"], "s"))
+        rows.append(row(f"vocabulary, {preset} preset", took["seconds"], "s"))
         took = _step(
             "windows",
             target,
@@ -151,9 +149,7 @@ def _vocabulary_and_windows(out: Path, folder: Path) -> Rows:
         )
         megabytes = sum(path.stat().st_size for path in target.rglob("*.gz")) / 2**20
         rows.append(
-            _row(
-                f"windows and n-gram, {preset} preset", took["seconds"], "s", f"{megabytes:.0f} MB"
-            )
+            row(f"windows and n-gram, {preset} preset", took["seconds"], "s", f"{megabytes:.0f} MB")
         )
         shutil.rmtree(target)
     return rows
@@ -183,7 +179,7 @@ def _memory(paths: Sequence[Path], folder: Path) -> Rows:
             data, folder / f"out{copies}", folder / f"store{copies}", ["--direct_num_workers=1"]
         )
         what = f"memory of the parsing stage, {copies * len(few):,} files"
-        rows.append(_row(what, took["grown_mb"], "MB", "above the imports, one process"))
+        rows.append(row(what, took["grown_mb"], "MB", "above the imports, one process"))
         shutil.rmtree(data)
     return rows
 
