@@ -153,10 +153,7 @@ def folder_lines(catalogue: Catalogue, share: float, preset: str, show_all: bool
         yield ""
         number = len(catalogue.passed_over)
         suffixes = " or ".join(MIDI_SUFFIXES)
-        yield (
-            f"passed over: {number:,} (files whose names do not end in {suffixes}, "
-            "folders whose names do)"
-        )
+        yield f"passed over: {number:,} (files whose names do not end in {suffixes})"
         if show_all:
             yield from (f"  {printable(name)}" for name in catalogue.passed_over)
 
