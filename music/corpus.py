@@ -9,7 +9,9 @@ listed in music21's own documentation; the demo uses J. S. Bach's chorales.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
+import multiprocessing
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -24,6 +26,7 @@ from music.song import DEFAULT_VELOCITY, TICKS_PER_QUARTER, Song
 
 # Somebody's analysis of a piece in Roman numerals; the corpus keeps it beside the score.
 ANALYSIS = ".rntxt"
+SONGS_WORTH_A_PROCESS = 6  # a process imports music21 first, and a score takes 0.3 s
 
 
 def composers() -> list[str]:
@@ -111,14 +114,14 @@ def export(
     written: list[Path] = []
     wanted = len(paths) if limit is None else min(limit, len(paths))
     workers = min(os.cpu_count() or 1, 8)
-    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+    with _mapper(workers, wanted) as each:
         # A few scores ahead of what is needed keep all workers busy without
         # reading a whole composer for a handful of songs.
         for start in range(0, len(paths), 4 * workers):
             batch = paths[start : start + 4 * workers]
             jobs = [(path, folder / f"{_name(path)}.mid", parts) for path in batch]
             there = {target for _, target, _ in jobs if target.exists()}
-            for target in pool.map(_export_one, *zip(*jobs, strict=True)):
+            for target in each(_export_one, *zip(*jobs, strict=True)):
                 if target is not None and len(written) < wanted:
                     written.append(target)
                     if on_song is not None:
@@ -130,6 +133,18 @@ def export(
     if not written:
         raise SegueError(f"none of {composer}'s {len(paths)} scores could be written as MIDI")
     return written
+
+
+@contextlib.contextmanager
+def _mapper(workers: int, songs: int) -> Iterator[Callable[..., Iterable[Path | None]]]:
+    """`map`, by several processes where the songs are worth their start."""
+    if workers == 1 or songs < SONGS_WORTH_A_PROCESS * workers:
+        yield map
+        return
+    # Spawned: a fork of a process with threads, TensorFlow's say, may never wake up.
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, spawn) as pool:
+        yield pool.map
 
 
 def _export_one(path: Path, target: Path, parts: int | None) -> Path | None:
