@@ -23,7 +23,7 @@ import numpy as np
 from music.codec import Codec
 from music.errors import MidiError, SegueError
 from music.folder import list_midi_files
-from music.midi import MAX_FILE_BYTES, MIDI_SUFFIXES, read_midi
+from music.midi import MAX_FILE_BYTES, SUFFIXES, read_midi
 from music.song import Song
 
 
@@ -198,10 +198,7 @@ def _list_files(source: Path | str | Iterable[Path | str]) -> tuple[list[Path], 
     # The files that the pipeline would learn from, and no others.
     files = [path for path in list_midi_files(folder) if path.is_file()]
     if not files:
-        raise SegueError(
-            f"{folder} holds no {' or '.join(MIDI_SUFFIXES)} files; name a folder that does "
-            "with --data"
-        )
+        raise SegueError(f"{folder} holds no {SUFFIXES} files; name a folder that does with --data")
     return files, str(folder)
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from music.errors import printable
+
 LOGGER = logging.getLogger("segue.progress")
 
 
@@ -22,4 +24,5 @@ def report(stage: str, message: str, **facts: Any) -> None:
       message: for a person, without a full stop at the end.
       **facts: the numbers in it, for a program.
     """
-    LOGGER.info("%s: %s", stage, message, extra={"stage": stage, "text": message, "facts": facts})
+    text = printable(message)  # there may be names of files in it
+    LOGGER.info("%s: %s", stage, text, extra={"stage": stage, "text": text, "facts": facts})

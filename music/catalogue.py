@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from music.errors import MidiError, SegueError
-from music.folder import File, named_files, shown
-from music.midi import MIDI_SUFFIXES, Limits, Reading
-from music.split import EVAL, eval_bound, rank, split_of
+from music.folder import File, named_files, passed_over
+from music.midi import Limits, Reading
+from music.split import EVAL, Splitter, eval_bound, split_of
 from music.statistics import SongFacts, Totals, song_facts
 from music.verdict import (
     KEPT,
@@ -144,8 +144,7 @@ def inspect_file(file: File, limits: Limits) -> tuple[FileFacts, Reading | None]
 
 def inspect_folder(
     folder: Path,
-    share: float,
-    salt: str = "",
+    splitter: Splitter,
     limits: Limits = DEFAULT_LIMITS,
     jobs: int | None = None,
     on_file: Callable[[int, int], None] | None = None,
@@ -154,7 +153,7 @@ def inspect_folder(
 
     Args:
       folder: with its subfolders, as `music.folder.midi_files` reads it.
-      share, salt: of the split.
+      splitter: says which songs are held out.
       limits: what each file may ask of us.
       jobs: processes that read; None is one a core, or none where files are few.
       on_file: called with (files done, files) as they are judged.
@@ -179,31 +178,16 @@ def inspect_folder(
                 if index < len(verdicts):
                     verdict = as_duplicate(verdict, verdicts[index].file)
                 else:
-                    ranks[index] = rank(file.fingerprint, salt)
+                    ranks[index] = splitter.rank(file.fingerprint)
                     totals.add(
                         file.facts, verdict.rounding_mean, verdict.rounding_max, file.off_grid
                     )
             verdicts.append(verdict)
             if on_file is not None:
                 on_file(len(verdicts), len(files))
-    bound = eval_bound(ranks.values(), share)
+    bound = eval_bound(ranks.values(), splitter.share)
     sides = ["" if i not in ranks else split_of(ranks[i], bound) for i in range(len(verdicts))]
-    return Catalogue(tuple(verdicts), tuple(sides), totals, tuple(_passed_over(folder)))
-
-
-def _passed_over(folder: Path) -> list[str]:
-    """What stands in a folder beside its MIDI files; hidden names are not told."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        others = [
-            name
-            for name in names
-            if not name.startswith(".") and not name.lower().endswith(MIDI_SUFFIXES)
-        ]
-        here = Path(parent).relative_to(folder)
-        found += [shown(here / name) for name in others]
-    return sorted(found)
+    return Catalogue(tuple(verdicts), tuple(sides), totals, tuple(passed_over(folder)))
 
 
 # ---- in several processes ---------------------------------------------------

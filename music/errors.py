@@ -8,6 +8,13 @@ of ours, and its trace goes to the log.
 """
 
 
+def printable(line: str) -> str:
+    """Text with names from outside in it, without what breaks a line or a terminal."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in line
+    )
+
+
 class SegueError(Exception):
     """A mistake or circumstance that the user can mend; the message is one line."""
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from music.errors import SegueError
-from music.midi import MAX_FILE_BYTES, MIDI_SUFFIXES
+from music.midi import MAX_FILE_BYTES, MIDI_SUFFIXES, SUFFIXES
 
 
 def midi_files(folder: Path) -> list[Path]:
     """The MIDI files of a folder and its subfolders, by name, in a fixed order.
 
     Hidden files and folders are passed over. Links to folders are not followed;
-    they are among the results, as is a folder with the name of a MIDI file, so that
-    whoever reads the files tells that these are none.
+    they are among the results, as are a folder with the name of a MIDI file and one
+    that cannot be looked into, so that whoever reads the files tells of them.
 
     Raises:
       SegueError: there is no such folder, or no MIDI file in it.
@@ -30,7 +30,7 @@ def midi_files(folder: Path) -> list[Path]:
     if not found:
         raise SegueError(
             f"there is no MIDI file in {folder}; files must end in "
-            f"{' or '.join(MIDI_SUFFIXES)} (`segue corpus export bach --out DIR` makes some)"
+            f"{SUFFIXES} (`segue corpus export bach --out DIR` makes some)"
         )
     return found
 
@@ -65,22 +65,24 @@ def list_midi_files(folder: Path) -> list[Path]:
     """As `midi_files`, for a folder that is there and may hold none.
 
     Raises:
-      SegueError: a folder below it cannot be looked into.
+      SegueError: the folder cannot be looked into.
     """
     return sorted(_walk(folder), key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _refuse(error: OSError) -> None:
-    # os.walk passes over such a folder in silence, and its songs with it.
-    raise SegueError(
-        f"cannot look into the folder {error.filename}: {error.strerror}; "
-        "make it readable, or move it elsewhere"
-    )
-
-
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    closed: list[Path] = []
+
+    def note(error: OSError) -> None:
+        # os.walk passes over such a folder in silence, and its songs with it.
+        if Path(error.filename) == folder:
+            raise SegueError(
+                f"cannot look into the folder {folder}: {error.strerror}; make it readable"
+            )
+        closed.append(Path(error.filename))
+
+    for parent, folders, names in os.walk(folder, onerror=note):
+        _hide(folders)
         for name in folders:
             # Told rather than passed over: a folder named like a file, and a link,
             # which is not followed (it may lead anywhere, or in a circle).
@@ -89,6 +91,26 @@ def _walk(folder: Path) -> Iterator[Path]:
         for name in names:
             if name.lower().endswith(MIDI_SUFFIXES) and not name.startswith("."):
                 yield Path(parent, name)
+    yield from (path for path in closed if not path.name.lower().endswith(MIDI_SUFFIXES))
+
+
+def passed_over(folder: Path) -> list[str]:
+    """What stands in a folder beside its MIDI files, by name; hidden files are not told."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        _hide(folders)
+        here = Path(parent).relative_to(folder)
+        found += [
+            shown(here / name)
+            for name in names
+            if not name.startswith(".") and not name.lower().endswith(MIDI_SUFFIXES)
+        ]
+    return sorted(found)
+
+
+def _hide(folders: list[str]) -> None:
+    """Keeps `os.walk` out of hidden folders."""
+    folders[:] = [name for name in folders if not name.startswith(".")]
 
 
 def fingerprint(folder: Path) -> str:

@@ -45,6 +45,7 @@ __all__ = [
     "MAX_QUARTERS",
     "MIDI_SUFFIXES",
     "PERCUSSION_CHANNEL",
+    "SUFFIXES",
     "Limits",
     "Reading",
     "Repair",
@@ -58,7 +59,9 @@ if TYPE_CHECKING:
     from music21 import midi as m21midi
 
 WRITTEN_TICKS_PER_QUARTER = 480
-MIDI_SUFFIXES = (".mid", ".midi")
+# Karaoke files are MIDI files, and .rmi ones have a wrapper that is taken off.
+MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
+SUFFIXES = f"{', '.join(MIDI_SUFFIXES[:-1])} or {MIDI_SUFFIXES[-1]}"
 
 _SHARPS = ("C", "G", "D", "A", "E", "B", "F#", "C#")
 _FLATS = ("C", "F", "B-", "E-", "A-", "D-", "G-", "C-")

@@ -8,9 +8,11 @@ same side, and a song stays on its side while the catalogue around it grows.
 
 A catalogue so small that a side would be empty is the exception: there a song
 that its rank would leave in training may be held out, since one has to be. Such
-songs are remembered (`held_out`), because once a model has been judged by a song
-no later one may learn from it. No rule that looks at the present catalogue alone
-can do without this memory: of every two songs one would have to be held out.
+songs are remembered (`held_out`), because while a catalogue grows, no model may
+learn from what an earlier one was judged by. (Where songs are taken away until
+only held-out ones are left, one of them has to be learned from.) No rule that
+looks at the present catalogue alone can do without this memory: of every two
+songs one would have to be held out.
 """
 
 from __future__ import annotations

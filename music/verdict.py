@@ -96,8 +96,11 @@ def read_bytes(path: str | bytes | os.PathLike, limits: Limits) -> bytes:
     """
     try:
         if os.path.isdir(path):
-            link = os.path.islink(path)
-            raise MidiError("unreadable", f"a {'link to a ' * link}folder, not a file")
+            if os.path.islink(path):
+                raise MidiError("unreadable", "a link to a folder, not a file")
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise MidiError("unreadable", "a folder that may not be looked into")
+            raise MidiError("unreadable", "a folder, not a file")
         if not os.path.isfile(path):
             gone = not os.path.exists(path)
             raise MidiError("unreadable", "nothing is there" if gone else "not a regular file")

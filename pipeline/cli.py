@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from music.errors import SegueError
+from music.errors import SegueError, printable
 from pipeline.inspect_command import inspect
 from pipeline.models_commands import models
 from pipeline.options import AS_JSON as _AS_JSON
@@ -48,22 +48,15 @@ class _Group(click.Group):
                 raise
             cause = _find(error)
             if cause is None:
-                line = _printable(" ".join(str(error).split())[:300])
+                line = printable(" ".join(str(error).split())[:300])
                 click.echo(
                     f"segue: this should not have happened: {type(error).__name__}: {line} "
                     "(run again as `segue --verbose ...` for the whole story)",
                     err=True,
                 )
                 ctx.exit(70)
-            click.echo(f"segue: {_printable(str(cause))}", err=True)
+            click.echo(f"segue: {printable(str(cause))}", err=True)
             ctx.exit(1)
-
-
-def _printable(line: str) -> str:
-    """A line of a person's own names without what would break it or their terminal."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in line
-    )
 
 
 def _terminated(*_: object) -> None:

@@ -281,6 +281,8 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
     good = isinstance(value, wanted) and not (hint is int and isinstance(value, bool))
     if not good:
         kind = getattr(hint, "__name__", str(hint))
+        if origin is tuple:
+            kind = "list ([one, another])"
         raise SegueError(f"setting {name} takes a value of type {kind}, got {value!r}")
     if origin is tuple:
         element = typing.get_args(hint)[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
@@ -15,6 +14,7 @@ from tfx.proto import pusher_pb2, trainer_pb2
 import components
 from components.evaluator.gate import build_eval_config
 from music.folder import fingerprint
+from pipeline.beam_options import beam_arguments
 from pipeline.configuration import Configuration
 
 PIPELINE_NAME = "segue"
@@ -110,18 +110,3 @@ def create_pipeline(config: Configuration) -> Pipeline:
         enable_cache=config.cache,
         beam_pipeline_args=beam_arguments(config.beam_pipeline_args),
     )
-
-
-def beam_arguments(arguments: Sequence[str]) -> list[str]:
-    """The configured Beam arguments, and what TFX needs said beside them.
-
-    With an image named, TFX does not pack itself into a temporary folder (49 MB for
-    each step, kept) for workers that the DirectRunner does not send it to.
-    """
-    named = {argument.split("=")[0]: argument for argument in arguments}
-    runner = named.get("--runner", "--runner=DirectRunner").partition("=")[2]
-    if runner in ("DirectRunner", "BundleBasedDirectRunner") and not (
-        named.keys() & {"--sdk_container_image", "--setup_file", "--extra_package"}
-    ):
-        return [*arguments, "--sdk_container_image=unused"]
-    return list(arguments)

@@ -40,6 +40,13 @@ if TYPE_CHECKING:
     help="Whose split says which songs are held out: a name, or a YAML file.",
 )
 @click.option("--set", "overrides", multiple=True, help="One setting: split.eval_share=0.2, say.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_ROOT,
+    show_default=True,
+    help="Whose runs, if there were any, say which songs stay held out.",
+)
 @AS_JSON
 def inspect(
     path: Path,
@@ -48,6 +55,7 @@ def inspect(
     jobs: int | None,
     preset: str,
     overrides: tuple[str, ...],
+    root: Path,
     as_json: bool,
 ) -> None:
     """Show what the pipeline would learn from a MIDI file, or from a folder of them.
@@ -61,7 +69,7 @@ def inspect(
     """
     from pipeline.configuration import load_configuration
 
-    config = load_configuration(path, DEFAULT_ROOT, preset, overrides)
+    config = load_configuration(path, root, preset, overrides)
     if path.is_dir():
         if roll is not None:
             raise SegueError(f"--roll draws one file, and {path} is a folder; name a file in it")
@@ -78,7 +86,7 @@ def _inspect_file(path: Path, roll: Path | None, show_all: bool, as_json: bool) 
 
     from music.catalogue import DEFAULT_LIMITS, inspect_file
     from music.folder import File, shown
-    from music.midi import MIDI_SUFFIXES
+    from music.midi import MIDI_SUFFIXES, SUFFIXES
     from pipeline.inspect_text import file_lines
 
     _check_there(path)
@@ -109,8 +117,7 @@ def _inspect_file(path: Path, roll: Path | None, show_all: bool, as_json: bool) 
         click.echo(line)
     if passed_over:
         click.echo(
-            f"note: in a folder this file would be passed over; names must end in "
-            f"{' or '.join(MIDI_SUFFIXES)}"
+            f"note: in a folder this file would be passed over; names must end in {SUFFIXES}"
         )
     if sys.stdout.isatty():
         from pipeline.terminal_roll import print_roll
@@ -157,13 +164,17 @@ def _draw(song: Song, roll: Path) -> None:
 def _inspect_folder(
     path: Path, config: Configuration, jobs: int | None, show_all: bool, as_json: bool
 ) -> None:
+    from components.midi_parser.held_out import read_held_out
     from music.catalogue import DEFAULT_LIMITS, inspect_folder
     from music.folder import shown
+    from music.split import Splitter
     from pipeline.inspect_text import folder_lines, summary_line
 
     share, salt = config.split.eval_share, config.split.salt
+    # A root remembers what it once had to hold out beyond the share.
+    splitter = Splitter(share, salt, read_held_out(str(config.readings_dir), salt))
     with _counting() as count:
-        catalogue = inspect_folder(path, share, salt, DEFAULT_LIMITS, jobs, count)
+        catalogue = inspect_folder(path, splitter, DEFAULT_LIMITS, jobs, count)
     if as_json:
         answer = {
             "folder": shown(path),

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from music.catalogue import Catalogue, FileFacts
-from music.midi import MIDI_SUFFIXES
+from music.errors import printable
+from music.midi import SUFFIXES
 from music.song import TICKS_PER_QUARTER
 from music.split import EVAL
 from music.statistics import (
@@ -27,13 +28,6 @@ FEW = 3  # names told of what is wrong in one way
 FEW_PARTS = 32
 FEW_VALUES = 8
 NAME_LENGTH = 100
-
-
-def printable(text: str) -> str:
-    """A name from outside without what would break the line or the terminal."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def columns(rows: Iterable[tuple[str, ...]], right: frozenset[int] = frozenset()) -> list[str]:
@@ -152,8 +146,7 @@ def folder_lines(catalogue: Catalogue, share: float, preset: str, show_all: bool
     if catalogue.passed_over:
         yield ""
         number = len(catalogue.passed_over)
-        suffixes = " or ".join(MIDI_SUFFIXES)
-        yield f"passed over: {number:,} (files whose names do not end in {suffixes})"
+        yield f"passed over: {number:,} (files whose names do not end in {SUFFIXES})"
         if show_all:
             yield from (f"  {printable(name)}" for name in catalogue.passed_over)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from music.errors import SegueError
+from music.errors import SegueError, printable
 from pipeline.configuration import Configuration, load_configuration
 from pipeline.lock import exclusive
 
@@ -36,8 +36,10 @@ def run_locked(config: Configuration) -> None:
     """As `run`, for a caller that holds the root already."""
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
+    from pipeline.beam_options import check_beam
     from pipeline.graph import create_pipeline
 
+    check_beam(config.beam_pipeline_args)
     check_root(config)
     check_service(config)
     LocalDagRunner().run(create_pipeline(config))
@@ -126,4 +128,4 @@ if __name__ == "__main__":
     try:
         run(configuration_from_environment())
     except SegueError as error:
-        sys.exit(f"segue: {error}")
+        sys.exit(f"segue: {printable(str(error))}")

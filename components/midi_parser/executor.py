@@ -30,7 +30,8 @@ from components.midi_parser.stages import (
 )
 from components.progress import report
 from music.errors import SegueError
-from music.folder import File, named_files
+from music.folder import File, named_files, passed_over
+from music.midi import SUFFIXES
 from music.split import Splitter
 
 SONGS_A_SHARD = 1_000
@@ -74,7 +75,9 @@ class Executor(BaseBeamExecutor):
         else:
             shutil.rmtree(reader.folder)
         facts = json.loads(io_utils.read_string_file(summary))
-        _tell(data, facts | {"known": _counter(pipeline.result, "known")})
+        facts["known"] = _counter(pipeline.result, "known")
+        facts["passed_over"] = len(passed_over(data))
+        _tell(data, facts)
 
 
 def _seconds(files: Sequence[File], reader: Reader) -> float:
@@ -136,7 +139,10 @@ def _tell(data: Path, facts: dict[str, Any]) -> None:
             f"{facts['rounding_max']:.2g} at most"
         )
     if facts["known"]:
-        line += f"; {facts['known']:,} known already"
+        line += f"; {facts['known']:,} not parsed again"
+    if facts["passed_over"]:
+        count = facts["passed_over"]
+        line += f"; {count:,} other file{'s' * (count != 1)} passed over (not {SUFFIXES})"
     if facts["rejected"]:
         line += f"; rejected: {_named(facts)}"
     report("MidiParser", line, **facts)

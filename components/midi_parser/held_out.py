@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 
 from music.errors import SegueError
 
 FILE = "held-out.json"
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
 def _read(path: str) -> dict[str, list[str]]:
     try:
         with open(path, encoding="utf-8") as file:
             known = json.load(file)
-        return {str(salt): [str(one) for one in songs] for salt, songs in known.items()}
+        for songs in known.values():
+            if not isinstance(songs, list) or not all(map(_FINGERPRINT.fullmatch, songs)):
+                raise ValueError("no list of fingerprints")
+        return known
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, TypeError) as error:

@@ -150,7 +150,7 @@ class ParseFiles(beam.PTransform):
         return (
             files
             | "Read" >> beam.ParDo(_Read(self.reader))
-            | "ByMusic" >> beam.Map(lambda one: (one.fingerprint or one.file.name, one))
+            | "ByMusic" >> beam.Map(lambda one: (one.fingerprint or f"file {one.file.name}", one))
             | "SameMusic" >> beam.GroupByKey()
             | "KeepOne" >> beam.FlatMap(_keep_one)
         )

@@ -25,6 +25,7 @@ import importlib.resources
 import json
 import os
 import shutil
+import uuid
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +39,9 @@ from music.verdict import Verdict
 # What depends on the machine or on the moment is tried again the next time.
 PASSING = frozenset({"unreadable", "time-out", "failed"})
 
+# What reading an entry that is damaged, or not an entry at all, may raise.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
+
 _FACTS = ("tempo", "key", "time_signature", "percussion")
 
 
@@ -46,7 +50,7 @@ def reader_version(limits: Limits) -> str:
     """Hex of everything that decides what reading a file gives: code, music21, limits."""
     digest = hashlib.sha256(repr(limits).encode())
     digest.update(importlib.metadata.version("music21").encode())
-    sources = (item for item in importlib.resources.files("music").iterdir())
+    sources = [*importlib.resources.files("music").iterdir(), Path(__file__)]
     for source in sorted(sources, key=lambda item: item.name):
         if source.name.endswith(".py"):
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
@@ -108,27 +112,28 @@ class Store:
         try:
             with open(self._path(content), "rb") as file:
                 facts = _facts_of(file.readline())
-        except (OSError, ValueError):
+            return Head(Verdict.from_dict(facts["verdict"]), str(facts["fingerprint"]))
+        except _DAMAGE:
             return None
-        return Head(Verdict.from_dict(facts["verdict"]), facts["fingerprint"])
 
     def song(self, content: str, title: str = "") -> Song | None:
         """The song of a content; None when there is no entry, or none with a song."""
         try:
             with open(self._path(content), "rb") as file:
                 facts = _facts_of(file.readline())
-                notes = zlib.decompress(file.read()) if "song" in facts else b""
-        except (OSError, ValueError, zlib.error):
+                if "song" not in facts:
+                    return None
+                notes = zlib.decompress(file.read())
+            matrix = np.frombuffer(notes, "<i4").reshape(-1, len(COLUMNS))
+            return Song(matrix, id=content, title=title, **facts["song"])
+        except _DAMAGE:
             return None
-        if "song" not in facts:
-            return None
-        matrix = np.frombuffer(notes, "<i4").reshape(-1, len(COLUMNS))
-        return Song(matrix, id=content, title=title, **facts["song"])
 
     def put(self, content: str, head: Head, song: Song | None) -> None:
         """Keeps an entry."""
         path = self._path(content)
-        beside = f"{path}.{os.getpid()}"
+        # Not by process alone: two threads, or two machines, may have the same number.
+        beside = f"{path}.{uuid.uuid4().hex}"
         data = to_bytes(head, song)
         try:
             file = open(beside, "wb")  # noqa: SIM115 - the folder may have to be made first

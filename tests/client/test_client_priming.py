@@ -168,7 +168,7 @@ def test_where_nothing_will_do_the_counts_are_told(tmp_path, write_song):
 
 def test_a_folder_without_songs_is_told(tmp_path):
     line = error_of(lambda: random_section(tmp_path, NOTES, 12))
-    assert line.startswith(f"{tmp_path} holds no .mid or .midi files")
+    assert line.startswith(f"{tmp_path} holds no .mid, .midi, .kar or .rmi files")
     assert "does not exist" in error_of(lambda: random_section(tmp_path / "no", NOTES, 12))
     assert "no songs were given" in error_of(lambda: random_section([], NOTES, 12))
 

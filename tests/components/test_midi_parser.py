@@ -172,12 +172,34 @@ def test_the_executor_writes_songs_a_table_and_a_line(folder, tmp_path, caplog):
         f"1 not-midi); see {run.verdicts.uri}; 60 notes"
     )
     assert told.text.endswith(
+        "; 1 not parsed again; 1 other file passed over (not .mid, .midi, .kar or .rmi); "
         "rejected: silent.mid (no-notes); text.mid (not-midi); folder.mid (unreadable) and 5 more"
     )
+    assert told.facts["passed_over"] == 1
     assert told.facts["reasons"] == {"duplicate": 2, "no-notes": 1, "not-midi": 1, "unreadable": 4}
     # Nothing half-made is left, beside or inside.
     left = [path for path in Path(run.songs.uri).parent.rglob(".*") if path.is_file()]
     assert not left
+
+
+def test_a_name_cannot_break_the_line_or_take_over_the_terminal(folder, tmp_path, caplog):
+    (folder / "a\n\x1b[31mred\x1b]0;title\x07.mid").write_text("no midi at all")
+    with caplog.at_level(logging.INFO, logger="segue.progress"):
+        Run(tmp_path, folder)
+    (told,) = [record for record in caplog.records if record.name == "segue.progress"]
+    assert told.text.isprintable()
+    assert r"a\n\x1b[31mred\x1b]0;title\x07.mid (not-midi)" in told.text
+
+
+def test_a_name_cannot_pass_for_the_music_of_a_song(folder, tmp_path):
+    fingerprint = (
+        Reader(str(tmp_path / "store"))
+        .read(File(os.fsencode(folder / "b.mid"), "b.mid"))[0]
+        .fingerprint
+    )
+    (folder / fingerprint).symlink_to(tmp_path, target_is_directory=True)
+    titles = Run(tmp_path, folder).titles()
+    assert set(titles) == {"a copy", "sub/other"}
 
 
 def test_the_songs_are_those_of_the_files_in_the_order_of_their_ids(tmp_path):

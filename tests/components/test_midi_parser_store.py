@@ -1,7 +1,10 @@
 """Readings are kept by content, whole or not at all."""
 
 import dataclasses
+import json
 import os
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -108,3 +111,44 @@ def test_readers_do_not_see_each_others_entries_and_old_ones_go(tmp_path):
 def test_other_limits_are_another_reader():
     assert reader_version(Limits()) == reader_version(Limits())
     assert reader_version(Limits()) != reader_version(Limits(notes=5))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: facts.pop("fingerprint"),
+        lambda facts: facts["verdict"].pop("repairs"),
+        lambda facts: facts["verdict"].update(more=1),
+        lambda facts: facts["song"].update(more=1),
+        lambda facts: facts.update(song=3),
+        lambda facts: facts.update(verdict=[]),
+    ],
+)
+def test_an_entry_of_another_shape_counts_as_absent(tmp_path, change):
+    store = Store(str(tmp_path), "v")
+    store.put(CONTENT, *WHOLE)
+    (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    line, _, notes = path.read_bytes().partition(b"\n")
+    facts = json.loads(line.partition(b" ")[2])
+    change(facts)
+    line = json.dumps(facts).encode()
+    path.write_bytes(b"%08x %b\n%b" % (zlib.crc32(line), line, notes))
+    assert store.head(CONTENT) is None or store.song(CONTENT) is None
+
+
+def test_notes_of_another_shape_count_as_absent(tmp_path):
+    store = Store(str(tmp_path), "v")
+    store.put(CONTENT, *WHOLE)
+    (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    line, _, _ = path.read_bytes().partition(b"\n")
+    for notes in (zlib.compress(bytes(12)), zlib.compress(bytes(7)), b"", bytes(9)):
+        path.write_bytes(line + b"\n" + notes)
+        assert store.song(CONTENT) is None
+
+
+def test_threads_may_put_one_content_at_once(tmp_path):
+    store = Store(str(tmp_path), "v")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: store.put(CONTENT, *WHOLE), range(400)))
+    assert entry(store) == WHOLE
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1

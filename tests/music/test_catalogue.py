@@ -16,7 +16,7 @@ from music.errors import SegueError
 from music.folder import File, midi_files
 from music.midi import Limits, read_midi, write_midi
 from music.song import TICKS_PER_QUARTER, Song
-from music.split import eval_bound, rank, split_of
+from music.split import Splitter, eval_bound, rank, split_of
 from music.verdict import KEPT, REJECTED, Verdict, judge
 
 SHARE = 0.3
@@ -53,7 +53,7 @@ def by_name(catalogue: Catalogue) -> dict[str, Verdict]:
 
 
 def test_every_file_has_a_verdict_in_the_pipelines_order(folder):
-    catalogue = inspect_folder(folder, SHARE)
+    catalogue = inspect_folder(folder, Splitter(SHARE))
     assert [verdict.file for verdict in catalogue.verdicts] == [
         path.relative_to(folder).as_posix() for path in midi_files(folder)
     ]
@@ -77,7 +77,7 @@ def test_files_are_judged_as_the_pipeline_judges_them(folder):
 
 
 def test_of_the_same_music_the_first_by_name_is_kept(folder):
-    lots = by_name(inspect_folder(folder, SHARE))
+    lots = by_name(inspect_folder(folder, Splitter(SHARE)))
     assert lots["sub/2-higher.mid"].verdict == KEPT
     assert lots["sub/2.mid"].verdict == REJECTED
     assert lots["sub/2.mid"].reason == "duplicate"
@@ -85,7 +85,7 @@ def test_of_the_same_music_the_first_by_name_is_kept(folder):
 
 
 def test_songs_are_held_out_by_the_rank_of_their_music(folder):
-    catalogue = inspect_folder(folder, SHARE, salt="pepper")
+    catalogue = inspect_folder(folder, Splitter(SHARE, "pepper"))
     ranks = {
         file: rank(read_midi((folder / file).read_bytes()).fingerprint(), "pepper")
         for file, verdict in by_name(catalogue).items()
@@ -104,17 +104,17 @@ def test_songs_are_held_out_by_the_rank_of_their_music(folder):
 
 
 def test_duplicates_and_rejects_do_not_count_in_the_totals(folder):
-    totals = inspect_folder(folder, SHARE).totals
+    totals = inspect_folder(folder, Splitter(SHARE)).totals
     assert (totals.songs, totals.notes) == (7, 56)
     assert totals.durations == {TICKS_PER_QUARTER: 56}
 
 
 def test_what_is_no_midi_file_by_its_name_is_passed_over(folder):
-    assert inspect_folder(folder, SHARE).passed_over == ("notes.txt",)
+    assert inspect_folder(folder, Splitter(SHARE)).passed_over == ("notes.txt",)
 
 
 def test_causes_are_grouped_the_commonest_first(folder):
-    causes = inspect_folder(folder, SHARE).rejections()
+    causes = inspect_folder(folder, Splitter(SHARE)).rejections()
     counts = {reason: len(files) for reason, files in causes.items()}
     assert (counts["unreadable"], counts["duplicate"]) == (3, 1)
     assert sum(counts.values()) == 7
@@ -125,20 +125,20 @@ def test_causes_are_grouped_the_commonest_first(folder):
 
 
 def test_limits_hold(folder):
-    lots = by_name(inspect_folder(folder, SHARE, limits=Limits(bytes=20)))
+    lots = by_name(inspect_folder(folder, Splitter(SHARE), limits=Limits(bytes=20)))
     assert lots["sub/0.mid"].verdict == REJECTED
 
 
 def test_a_name_that_is_no_text_has_a_row(folder):
     os.rename(folder / "sub" / "0.mid", os.fsencode(folder) + b"/Pr\xe9lude.mid")
-    catalogue = inspect_folder(folder, SHARE)
+    catalogue = inspect_folder(folder, Splitter(SHARE))
     assert by_name(catalogue)["Pr\ufffdlude.mid"].verdict == KEPT
     json.dumps(catalogue.as_dict()).encode()
 
 
 def test_a_folder_without_midi_files_is_refused_as_by_the_pipeline(tmp_path):
     with pytest.raises(SegueError, match="there is no MIDI file in"):
-        inspect_folder(tmp_path, SHARE)
+        inspect_folder(tmp_path, Splitter(SHARE))
 
 
 # ---- in several processes ---------------------------------------------------
@@ -153,8 +153,8 @@ def many(folder):
 
 def test_the_number_of_processes_changes_nothing(many):
     told: list[tuple[int, int]] = []
-    two = inspect_folder(many, SHARE, jobs=2, on_file=lambda *count: told.append(count))
-    assert two.as_dict() == inspect_folder(many, SHARE, jobs=1).as_dict()
+    two = inspect_folder(many, Splitter(SHARE), jobs=2, on_file=lambda *count: told.append(count))
+    assert two.as_dict() == inspect_folder(many, Splitter(SHARE), jobs=1).as_dict()
     assert told == [(number, 74) for number in range(1, 75)]
     assert multiprocessing.active_children() == []
 
@@ -169,8 +169,11 @@ def test_a_process_that_dies_loses_no_file(many):
                 process.kill()
                 process.join()
 
-    alone = inspect_folder(many, SHARE, jobs=1)
-    assert inspect_folder(many, SHARE, jobs=2, on_file=kill_once).as_dict() == alone.as_dict()
+    alone = inspect_folder(many, Splitter(SHARE), jobs=1)
+    assert (
+        inspect_folder(many, Splitter(SHARE), jobs=2, on_file=kill_once).as_dict()
+        == alone.as_dict()
+    )
     assert killed
 
 
@@ -179,7 +182,7 @@ def test_processes_that_cannot_start_are_one_line_and_no_rejections(many):
     multiprocessing.set_executable("/bin/false")
     try:
         with pytest.raises(SegueError, match="die as they start; read with --jobs 1"):
-            inspect_folder(many, SHARE, jobs=2)
+            inspect_folder(many, Splitter(SHARE), jobs=2)
     finally:
         multiprocessing.set_executable(sys.executable)
     assert multiprocessing.active_children() == []
@@ -190,5 +193,5 @@ def test_an_interrupt_ends_every_process(many):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        inspect_folder(many, SHARE, jobs=2, on_file=interrupt)
+        inspect_folder(many, Splitter(SHARE), jobs=2, on_file=interrupt)
     assert multiprocessing.active_children() == []

@@ -79,7 +79,7 @@ def test_a_file_in_a_folders_place_is_a_line_for_a_person(folder):
 def test_a_folder_without_midi_files_is_a_line_that_says_where_to_get_some(folder):
     message = message_of(folder / "folder.mid")
     assert message.startswith("there is no MIDI file in")
-    assert ".mid or .midi" in message
+    assert ".mid, .midi, .kar or .rmi" in message
     assert "segue corpus export" in message
 
 
@@ -165,3 +165,33 @@ def test_a_name_that_is_no_text_is_a_name_like_any_other(folder):
         pytest.skip("this file system takes UTF-8 names only")
     assert len(midi_files(folder)) == 5
     assert fingerprint(folder) != before
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named_and_costs_no_other(folder, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert names(folder) == ["A.MID", "b.mid", "deep", "folder.mid"]
+
+
+def test_a_catalogue_that_may_not_be_looked_into_is_a_line_for_a_person(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", os.fspath(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert "cannot look into the folder" in message_of(folder)
+
+
+def test_what_is_no_midi_file_by_its_name_is_passed_over(folder):
+    assert folders.passed_over(folder) == ["e.mid.zip", "mid", "notes.txt"]
+
+
+@pytest.mark.parametrize("suffix", [".mid", ".MIDI", ".kar", ".rmi"])
+def test_karaoke_and_wrapped_files_count(folder, suffix):
+    (folder / f"z{suffix}").write_bytes(b"")
+    assert f"z{suffix}" in names(folder)

@@ -121,7 +121,7 @@ def test_a_name_that_a_folder_would_pass_over_is_told(inspect, song):
     other = song.rename(song.with_suffix(".music"))
     ran = inspect(other)
     assert ran.exit_code == 0
-    assert "would be passed over; names must end in .mid or .midi" in ran.output
+    assert "would be passed over; names must end in .mid, .midi, .kar or .rmi" in ran.output
 
 
 def test_names_cannot_play_with_the_terminal(inspect, tmp_path):
@@ -206,7 +206,7 @@ def test_a_folder_is_told_in_words(inspect, folder):
     assert "    copy of a.mid: the same music as a.mid" in lines
     assert "    and 2 more; --all names them" in lines
     assert "notes      27 in 3 parts" in lines
-    assert "passed over: 1 (files whose names do not end in .mid or .midi" in lines[-1]
+    assert "passed over: 1 (files whose names do not end in .mid, .midi, .kar or .rmi" in lines[-1]
     assert "readme.txt" not in ran.output
 
 
