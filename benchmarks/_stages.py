@@ -2,8 +2,7 @@
 
 The step is the real executor, called as TFX calls it. It prints one line of JSON:
 the seconds of the executor (imports are not counted: TFX has done them long before
-in a pipeline), and the peak of resident memory above what the imports took, of this
-process and of the largest worker.
+in a pipeline), and the peak of resident memory above what the imports took.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
@@ -70,15 +68,22 @@ def run(step: str, folder: str, properties: dict[str, Any], beam: list[str]) -> 
         beam_pipeline_args=[*beam, "--sdk_container_image=unused"],
         tmp_dir=os.path.join(folder, "tmp"),
     )
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_mb()
     began = time.perf_counter()
     executor(context).Do(inputs, outputs, properties)
     seconds = time.perf_counter() - began
     return {
         "seconds": seconds,
-        "grown_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
-        "worker_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "grown_mb": _peak_mb() - before,
     }
+
+
+def _peak_mb() -> float:
+    """The most memory that this process has had, and no parent of it before."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("the system does not tell the memory of a process")
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def test_every_node_runs_once_and_a_good_model_is_blessed_and_pushed(first_run):
 def test_corrupt_files_among_good_ones_are_counted_and_named(first_run):
     assert "18 files: 16 kept, 0 repaired, 2 rejected (1 " in first_run.log
     assert "odd/letter.mid (not-midi)" in first_run.log
-    assert "odd/cut.MID (damaged)" in first_run.log
+    assert "odd/cut.MID (truncated)" in first_run.log
     (path,) = (first_run.root / "pipeline" / "MidiParser" / "verdicts").glob(
         "*/verdicts-00000-of-00001.jsonl"
     )
