@@ -220,6 +220,9 @@ def test_row_37_a_full_queue_refuses(pairs, eventually):
         waiting = pool.submit(one(pairs, 1))
 
         def refusal():
+            nonlocal waiting
+            if waiting.done():  # it came behind the two, and was refused itself
+                waiting = pool.submit(one(pairs, 1))
             ended = together(one(pairs, 2, 3))[0]
             # Sooner than the row that is to be in their way, they are a batch.
             return None if ended == [4.0, 6.0] else ended
