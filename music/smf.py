@@ -191,9 +191,14 @@ class Smf:
         """Counts an event, and looks at the limits now and then."""
         self._events += 1
         if self._events % _EVENTS_BETWEEN_CHECKS == 0:
-            self._check()
+            self.check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Looks at the limits of events and seconds.
+
+        Raises:
+          MidiError: `too-large` or `time-out`.
+        """
         if self._events > self._limits.events:
             raise MidiError("too-large", f"more than {self._limits.events:,} events")
         if time.monotonic() > self._deadline:
@@ -219,7 +224,7 @@ class Smf:
                 fence = self._next_track(at)
             self._events += 1
             if self._events % _EVENTS_BETWEEN_CHECKS == 0:
-                self._check()
+                self.check()
 
             delta, body = data[at], at + 1
             if delta > 0x7F:
