@@ -171,6 +171,7 @@ class Smf:
                 foreign += 1
                 self.repairs.note("extra-bytes", f"{_bytes(extra)} after track {found:,}; ignored")
                 at += extra
+        self.check()  # for what came since the last look
         self._compare(found, foreign)
 
     def _compare(self, found: int, foreign: int) -> None:
