@@ -107,22 +107,24 @@ def random_section(
       seed: another seed draws another section.
 
     Raises:
-      SegueError: there is no such folder, or no file in it will do.
+      SegueError: there is no such folder, no file in it will do, or a file changed
+        or went between its ranking and its reading.
     """
     _check_length(length)
     files, name = _list_files(source)
-    ranked: dict[str, tuple[Path, bytes]] = {}
+    # Not the bytes themselves, which a folder may have any amount of.
+    ranked: dict[str, tuple[Path, str]] = {}
     skipped: Counter[str] = Counter()
     for path in files:
         try:
-            data = _read_bytes(path)
+            digest = hashlib.sha256(_read_bytes(path)).hexdigest()
         except OSError:
             skipped["unreadable"] += 1
             continue
-        ranked.setdefault(_draw(seed, data, "song"), (path, data))
-    for _, (path, data) in sorted(ranked.items()):
+        ranked.setdefault(_draw(seed, digest, "song"), (path, digest))
+    for _, (path, digest) in sorted(ranked.items()):
         try:
-            song = read_midi(data, path.stem)
+            song = read_midi(_read_again(path, digest), path.stem)
         except MidiError as error:
             skipped[error.reason] += 1
             continue
@@ -130,7 +132,7 @@ def random_section(
         if len(events) < length:
             skipped["too-short"] += 1
             continue
-        offset = int(_draw(seed, data, "offset"), 16) % (len(events) - length + 1)
+        offset = int(_draw(seed, digest, "offset"), 16) % (len(events) - length + 1)
         section = events[offset : offset + length]
         return Prime(section, "section", song, path, offset, dict(skipped))
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
@@ -183,6 +185,22 @@ def _read_bytes(path: Path) -> bytes:
         return file.read(MAX_FILE_BYTES + 1)
 
 
+def _read_again(path: Path, digest: str) -> bytes:
+    """What a file held when it was ranked; another file in its place would be another draw."""
+    try:
+        data = _read_bytes(path)
+    except OSError as error:
+        problem = f"can no longer be read: {error.strerror or error}"
+    else:
+        if hashlib.sha256(data).hexdigest() == digest:
+            return data
+        problem = "holds something else now"
+    raise SegueError(
+        f"{path} {problem}; it changed while a section was being drawn, so draw again "
+        "when the folder is at rest"
+    )
+
+
 def _list_files(source: Path | str | Iterable[Path | str]) -> tuple[list[Path], str]:
     """The files of a folder or a list, and what to call them together."""
     if not isinstance(source, (str, Path)):
@@ -202,9 +220,8 @@ def _list_files(source: Path | str | Iterable[Path | str]) -> tuple[list[Path], 
     return files, str(folder)
 
 
-def _draw(seed: int, data: bytes, purpose: str) -> str:
-    """64 hex digits that depend on the seed, a file's bytes and the purpose."""
-    digest = hashlib.sha256(data).hexdigest()
+def _draw(seed: int, digest: str, purpose: str) -> str:
+    """64 hex digits that depend on the seed, the SHA-256 of a file's bytes and the purpose."""
     return hashlib.sha256(f"{seed} {purpose} {digest}".encode()).hexdigest()
 
 

@@ -17,6 +17,9 @@ Sources: General MIDI 2 (MMA RP-024), Roland's SC-88 and Yamaha's XG documents.
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+
 import numpy as np
 
 PERCUSSION_CHANNEL = 10
@@ -26,16 +29,22 @@ _XG_DRUMS = (126, 127)
 # Kinds of switches.
 _SYSTEM, _PART, _BANK = range(3)
 
+_SWITCHES_BETWEEN_CHECKS = 2**14
+
 
 class Drums:
     """The drum parts of a file as they are switched on and off.
 
     To be told of the messages of one track after the other; the switches of all
     tracks are put into the order of their times before notes are asked about.
+    Time and memory grow with the number of switches, of which a hostile file may
+    hold a million, whatever they do to how many channels.
     """
 
     def __init__(self) -> None:
-        self._switches: list[tuple[int, int, int, int]] = []  # tick, kind, channel, value
+        # Machine integers: 11 bytes a switch.
+        self._ticks = array("q")
+        self._kinds, self._channels, self._values = (array("b") for _ in range(3))
         self._bank: dict[int, int] = {}
         self._chosen: dict[int, int] = {}
 
@@ -53,47 +62,57 @@ class Drums:
         bank = self._bank.get(channel)
         if bank is not None and self._chosen.get(channel) != bank:
             self._chosen[channel] = bank
-            self._switches.append((tick, _BANK, channel, bank))
+            self._add(tick, _BANK, channel, bank)
 
     def exclusive(self, tick: int, data: bytes) -> None:
         """A system exclusive message, without F0, as the file has it."""
         switch = _switch(data)
         if switch is not None:
-            self._switches.append((tick, *switch))
+            self._add(tick, *switch)
             self._chosen.clear()
 
-    def among(self, ticks: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    def _add(self, tick: int, kind: int, channel: int, value: int) -> None:
+        self._ticks.append(tick)
+        self._kinds.append(kind)
+        self._channels.append(channel)
+        self._values.append(value)
+
+    def among(
+        self, ticks: np.ndarray, channels: np.ndarray, check: Callable[[], None] = lambda: None
+    ) -> np.ndarray:
         """Which notes are drums.
 
         Args:
           ticks: int64[N], the notes' onsets.
           channels: int64[N], 1 to 16.
+          check: called now and then; what it raises ends the work.
 
         Returns:
           bool[N].
         """
         drums = channels == PERCUSSION_CHANNEL
-        states = self._states()
-        for channel, (since, on) in states.items():
+        for channel, (since, on) in self._states(check).items():
             mine = channels == channel
-            # The last switch at or before each onset; none: as General MIDI has it.
-            last = np.searchsorted(np.array(since, np.int64), ticks[mine], side="right") - 1
-            drums[mine] = np.where(last >= 0, np.array(on)[last], channel == PERCUSSION_CHANNEL)
+            # The last change at or before each onset; none: as General MIDI has it.
+            last = np.searchsorted(np.array(since), ticks[mine], side="right") - 1
+            then = np.frombuffer(on, bool)[last]
+            drums[mine] = np.where(last >= 0, then, channel == PERCUSSION_CHANNEL)
         return drums
 
-    def _states(self) -> dict[int, tuple[list[int], list[bool]]]:
-        """Of every channel that is ever switched: when, and whether it drums from then on."""
+    def _states(self, check: Callable[[], None]) -> dict[int, tuple[array[int], bytearray]]:
+        """Of every channel that changes: when, and whether it drums from then on."""
         rhythm: dict[int, bool] = {}  # by messages to a part
         forced: dict[int, bool] = {}  # by the bank
         xg = False
-        states: dict[int, tuple[list[int], list[bool]]] = {}
-        for tick, kind, channel, value in sorted(self._switches, key=lambda switch: switch[0]):
-            changed = [channel]
+        states: dict[int, tuple[array[int], bytearray]] = {}
+        for tick, kind, channel, value in self._in_time(check):
+            touched: Iterable[int] = (channel,)
             if kind == _SYSTEM:
                 xg = bool(value)
+                # No others can change, and each of them was switched since the last reset.
+                touched = rhythm.keys() | forced.keys()
                 rhythm.clear()
                 forced.clear()
-                changed = list(states)
             elif kind == _PART:
                 rhythm[channel] = bool(value)
             elif value in (_GM2_RHYTHM, _GM2_MELODY):
@@ -102,12 +121,25 @@ class Drums:
                 forced[channel] = True
             else:
                 forced.pop(channel, None)
-            for one in changed:
-                default = rhythm.get(one, one == PERCUSSION_CHANNEL)
-                since, on = states.setdefault(one, ([], []))
-                since.append(tick)
-                on.append(forced.get(one, default))
+            for one in touched:
+                default = one == PERCUSSION_CHANNEL
+                drums = forced.get(one, rhythm.get(one, default))
+                since, on = states.get(one, ((), (default,)))
+                if drums != on[-1]:
+                    since, on = states.setdefault(one, (array("q"), bytearray()))
+                    since.append(tick)
+                    on.append(drums)
         return states
+
+    def _in_time(self, check: Callable[[], None]) -> Iterator[tuple[int, int, int, int]]:
+        """The switches (tick, kind, channel, value) by tick, then as they were told."""
+        order = np.argsort(np.array(self._ticks, np.int64), kind="stable")
+        rows = (self._ticks, self._kinds, self._channels, self._values)
+        columns = [np.frombuffer(row, row.typecode) for row in rows]
+        for begin in range(0, len(order), _SWITCHES_BETWEEN_CHECKS):
+            check()
+            some = order[begin : begin + _SWITCHES_BETWEEN_CHECKS]
+            yield from zip(*(column[some].tolist() for column in columns), strict=True)
 
 
 def _switch(data: bytes) -> tuple[int, int, int] | None:

@@ -131,7 +131,7 @@ def parse_midi(data: bytes, title: str = "", limits: Limits = LIMITS) -> Reading
     for index, track in enumerate(file.tracks()):
         reader.read_track(index, track)
     raw = reader.notes()
-    drums = reader.drums.among(raw[:, 0], raw[:, 5])
+    drums = reader.drums.among(raw[:, 0], raw[:, 5], file.check)
     percussion = int(drums.sum())
     raw = raw[~drums]
     if not len(raw):

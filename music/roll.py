@@ -11,6 +11,7 @@ with an upbeat, has its lines where that one puts them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ QUARTER = 22  # how wide a quarter is to be, as long as the picture is not too h
 MAX_HEIGHT = 8000
 # What a picture may hold: notes that sound through hundreds of systems are no music.
 MAX_SHAPES = 400_000
+THINNEST = 3  # parts that strike one pitch together, until bars get no thinner
 ROOM = 2  # semitones above the highest and below the lowest note
 
 _INK, _PALE, _LINE, _STRONG = "#24292f", "#57606a", "#d0d7de", "#8c959f"
@@ -217,8 +219,13 @@ def part_colour(part: int) -> str:
 
 def shade(part: int, velocity: int) -> str:
     """A note's colour: its part's, the paler the softer it is."""
+    return _shade(part_colour(part), velocity)
+
+
+@functools.lru_cache(maxsize=len(COLOURS) * 128)
+def _shade(colour: str, velocity: int) -> str:
     strength = 0.35 + 0.65 * velocity / 127
-    channels = (int(part_colour(part)[i : i + 2], 16) for i in (1, 3, 5))
+    channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return "#" + "".join(f"{round(255 - (255 - c) * strength):02x}" for c in channels)
 
 
@@ -273,16 +280,18 @@ def _notes(song: Song, frame: _Frame) -> Iterator[Rect]:
     """Every note; one that sounds across a break stands in both systems.
 
     Short ones are painted after long ones, and of several parts that strike one pitch
-    together the later painted ones are thinner: none hides another.
+    together the later painted ones are thinner: none hides another. That goes as far
+    as three parts; what others would cover to the last pixel is not painted.
     """
+    fills: dict[tuple[float, float, float, float], str] = {}  # by place, in painting order
     struck: dict[tuple[int, int], list[int]] = {}
     columns = [ONSET, DURATION, PITCH, VELOCITY, PART]
     rows = sorted(song.notes[:, columns].tolist(), key=lambda row: (-row[1], -row[4]))
     for onset, duration, pitch, velocity, part in rows:
         under = struck.setdefault((onset, pitch), [])
-        if part not in under:
+        if len(under) < THINNEST and part not in under:
             under.append(part)
-        inset = 0.5 + min(len(under) - 1, 2) * frame.row / 6
+        inset = 0.5 + (len(under) - 1) * frame.row / 6
         inset = round(inset * 2) / 2
         fill = shade(part, velocity)
         first = int((onset - frame.first) // frame.ticks)
@@ -294,4 +303,8 @@ def _notes(song: Song, frame: _Frame) -> Iterator[Rect]:
             # Half a unit apart from the next, so that repeated notes can be told.
             wide = max(right - left - 0.5, 1.0)
             y, height = frame.y(system, pitch) + inset, frame.row - 2 * inset
-            yield Rect("note", left, y, wide, height, fill, rounded=True)
+            place = (left, y, wide, height)
+            fills.pop(place, None)
+            fills[place] = fill
+    for place, fill in fills.items():
+        yield Rect("note", *place, fill, rounded=True)

@@ -171,6 +171,7 @@ class Smf:
                 foreign += 1
                 self.repairs.note("extra-bytes", f"{_bytes(extra)} after track {found:,}; ignored")
                 at += extra
+        self.check()  # for what came since the last look
         self._compare(found, foreign)
 
     def _compare(self, found: int, foreign: int) -> None:
@@ -191,9 +192,14 @@ class Smf:
         """Counts an event, and looks at the limits now and then."""
         self._events += 1
         if self._events % _EVENTS_BETWEEN_CHECKS == 0:
-            self._check()
+            self.check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Looks at the limits of events and seconds.
+
+        Raises:
+          MidiError: `too-large` or `time-out`.
+        """
         if self._events > self._limits.events:
             raise MidiError("too-large", f"more than {self._limits.events:,} events")
         if time.monotonic() > self._deadline:
@@ -219,7 +225,7 @@ class Smf:
                 fence = self._next_track(at)
             self._events += 1
             if self._events % _EVENTS_BETWEEN_CHECKS == 0:
-                self._check()
+                self.check()
 
             delta, body = data[at], at + 1
             if delta > 0x7F:

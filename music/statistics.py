@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class PartFacts:
     def as_dict(self) -> dict[str, Any]:
         """As JSON types."""
         return {
-            **dataclasses.asdict(self),
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
             "range": [pitch_name(self.low), pitch_name(self.high)],
             "durations": [[ticks, count] for ticks, count in self.durations],
         }
@@ -149,9 +150,6 @@ def song_facts(song: Song) -> SongFacts:
     """
     if not len(song):
         raise ValueError("a song without notes has no facts")
-    # By part once, and not one mask a part: a damaged file may have thousands.
-    by_part = song.notes[np.argsort(song.notes[:, PART], kind="stable")]
-    bounds = np.flatnonzero(np.diff(by_part[:, PART])) + 1
     return SongFacts(
         title=song.title,
         tempo=song.tempo,
@@ -162,7 +160,7 @@ def song_facts(song: Song) -> SongFacts:
         ticks=song.end,
         bars=math.ceil(song.end / bar_ticks(song.time_signature)),
         seconds=song.end / TICKS_PER_QUARTER * 60 / (song.tempo or DEFAULT_TEMPO),
-        parts=tuple(_part_facts(notes) for notes in np.split(by_part, bounds)),
+        parts=_parts(song.notes),
         durations=_durations(song.notes),
         codecs=_codecs(song),
     )
@@ -174,21 +172,64 @@ def bar_ticks(time_signature: str | None) -> float:
     return beats * 4 * TICKS_PER_QUARTER / unit
 
 
-def _part_facts(notes: np.ndarray) -> PartFacts:
-    """The facts of one part's notes, int32[N, 5] sorted by onset."""
-    _, together = np.unique(notes[:, ONSET], return_counts=True)
-    ends = np.maximum.accumulate(notes[:, ONSET] + notes[:, DURATION])
-    return PartFacts(
-        part=int(notes[0, PART]),
-        notes=len(notes),
-        chords=int((together > 1).sum()),
-        low=int(notes[:, PITCH].min()),
-        high=int(notes[:, PITCH].max()),
-        durations=_durations(notes)[:COMMONEST],
-        soft=int(notes[:, VELOCITY].min()),
-        loud=int(notes[:, VELOCITY].max()),
-        silence=int((notes[1:, ONSET] - ends[:-1]).max(initial=0)),
+def _parts(notes: np.ndarray) -> tuple[PartFacts, ...]:
+    """The facts of every part of a song's notes, int32[N, 5], N at least 1.
+
+    All parts at once, as a damaged file may have a hundred thousand of them: rows are
+    put in order by part, and a part is the rows from its `first` to the next one's.
+    """
+    notes = notes[np.argsort(notes[:, PART], kind="stable")].astype(np.int64)
+    onsets, pitches, velocities = notes[:, ONSET], notes[:, PITCH], notes[:, VELOCITY]
+    begins = np.diff(notes[:, PART], prepend=-1) != 0
+    first = np.flatnonzero(begins)
+    part = np.cumsum(begins) - 1
+
+    struck = np.flatnonzero(begins | (np.diff(onsets, prepend=-1) != 0))
+    chords = np.diff(struck, append=len(notes)) > 1
+
+    ends = onsets + notes[:, DURATION]
+    # A part's ends stand above all ends of those before it: one running maximum does.
+    above = part * (int(ends.max()) + 1)
+    sounding = np.maximum.accumulate(ends + above) - above
+    gaps = np.where(begins, 0, onsets - np.roll(sounding, 1))
+
+    columns = (
+        notes[first, PART],
+        np.diff(first, append=len(notes)),
+        np.add.reduceat(chords, np.searchsorted(struck, first), dtype=np.int64),
+        np.minimum.reduceat(pitches, first),
+        np.maximum.reduceat(pitches, first),
+        np.minimum.reduceat(velocities, first),
+        np.maximum.reduceat(velocities, first),
+        np.maximum.reduceat(gaps, first),
     )
+    names = ("part", "notes", "chords", "low", "high", "soft", "loud", "silence")
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    durations = _commonest_durations(part, notes[:, DURATION])
+    return tuple(
+        PartFacts(durations=commonest, **dict(zip(names, row, strict=True)))
+        for row, commonest in zip(rows, durations, strict=True)
+    )
+
+
+def _commonest_durations(
+    part: np.ndarray, ticks: np.ndarray
+) -> Iterator[tuple[tuple[int, int], ...]]:
+    """Of every part: (ticks, notes), the commonest first, at most `COMMONEST`.
+
+    Args:
+      part: int64[N] of each note, ascending, none left out.
+      ticks: int64[N], the notes' durations.
+    """
+    beyond = int(ticks.max()) + 1
+    pairs, counts = np.unique(part * beyond + ticks, return_counts=True)
+    part, ticks = np.divmod(pairs, beyond)
+    # Pairs are sorted by part and then ticks, and the sort is stable.
+    order = np.lexsort((-counts, part))
+    first = np.flatnonzero(np.diff(part, prepend=-1))
+    table = list(zip(ticks[order].tolist(), counts[order].tolist(), strict=True))
+    for begin, end in zip(first.tolist(), [*first[1:].tolist(), len(table)], strict=True):
+        yield tuple(table[begin : min(end, begin + COMMONEST)])
 
 
 def _durations(notes: np.ndarray) -> tuple[tuple[int, int], ...]:

@@ -1,10 +1,12 @@
 """Where primes come from, and what is said where none does."""
 
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
 
+from client import priming
 from client.priming import prime_from_file, prime_from_nothing, random_section
 from music.codec import ChordsCodec, NotesCodec
 from music.errors import SegueError
@@ -164,6 +166,45 @@ def test_where_nothing_will_do_the_counts_are_told(tmp_path, write_song):
     line = error_of(lambda: random_section([*folder.iterdir()], NOTES, 12))
     assert "no song in the 4 given has a section of 12 events" in line
     assert "of 4 MIDI files, 1 not-midi, 2 too-short, 1 unreadable" in line
+
+
+def test_memory_holds_one_file_at_a_time_however_many_there_are(catalogue):
+    size = 2**20
+    for index in range(24):
+        (catalogue / f"big{index}.mid").write_bytes(bytes([index]) * size)
+    tracemalloc.start()
+    try:
+        random_section(catalogue, NOTES, 12)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A read makes room for the longest file that is ever read, 16 MiB.
+    assert peak < 20 * size
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: path.unlink(), "can no longer be read: No such file or directory"),
+        (lambda path: path.write_bytes(b"prose"), "holds something else now"),
+    ],
+    ids=["gone", "changed"],
+)
+def test_a_file_that_changes_between_rank_and_reading_is_told(
+    write_song, monkeypatch, change, words
+):
+    path = write_song(count=20)
+    read = priming._read_bytes
+
+    def read_and_change(path):
+        data = read(path)
+        change(path)
+        monkeypatch.undo()
+        return data
+
+    monkeypatch.setattr(priming, "_read_bytes", read_and_change)
+    line = error_of(lambda: random_section([path], NOTES, 12))
+    assert line.startswith(f"{path} {words}; it changed while a section was being drawn")
 
 
 def test_a_folder_without_songs_is_told(tmp_path):

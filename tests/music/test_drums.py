@@ -1,7 +1,11 @@
 """Which notes are percussion, by channel, by message and by bank."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
 
+from music.drums import Drums
 from music.midi import parse_midi
 from tests.music.smf_bytes import END, file_of, number, off, on
 
@@ -116,3 +120,54 @@ def test_drums_on_other_channels_take_no_part_number():
 )
 def test_an_exclusive_message_cut_short_or_unknown_switches_nothing(data):
     assert heard([(0, exclusive(data)), *note(), END]) == ([60], 0)
+
+
+# ---- many switches --------------------------------------------------------------
+
+
+def switched(count, *messages):
+    """Drums on all 16 channels by bank and program, then messages in turn, a tick apart."""
+    drums = Drums()
+    drums.begin_track()
+    for tick in range(count):
+        if tick < 16 or messages[tick % len(messages)] is None:
+            drums.bank(tick % 16 + 1, 120)
+            drums.program(tick, tick % 16 + 1)
+        else:
+            drums.exclusive(tick, messages[tick % len(messages)])
+    return drums
+
+
+@pytest.mark.parametrize("reset", [GM_ON, GS_RESET, XG_ON])
+@pytest.mark.parametrize("between", [0, 16])
+def test_memory_grows_with_the_switches_and_not_with_the_channels(reset, between):
+    count = 10_000
+    tracemalloc.start()
+    try:
+        drums = switched(count, reset, *[None] * between)
+        drums.among(np.array([count]), np.array([1]))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # 60 to 100 bytes; one row for each channel at each reset would be 400.
+    assert peak < 200 * count
+
+
+def test_a_reset_that_changes_nothing_leaves_no_trace():
+    drums = switched(1_000, GM_ON)
+    states = drums._states(lambda: None)
+    assert {channel: len(since) for channel, (since, _) in states.items()} == {
+        channel: 2 for channel in range(1, 17) if channel != 10
+    }
+
+
+def test_the_order_of_switches_is_worked_out_under_the_callers_eye():
+    calls = []
+    switched(50_000, GM_ON).among(np.array([0]), np.array([1]), lambda: calls.append(1))
+    assert len(calls) >= 3
+
+    def enough():
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        switched(100, GM_ON).among(np.array([0]), np.array([1]), enough)

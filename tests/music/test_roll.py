@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -246,3 +247,25 @@ def test_pitch_and_onset_can_be_read_off_any_picture(music):
 def test_another_suffix_is_one_line_that_names_both(name):
     with pytest.raises(SegueError, match=r"name a file that ends in \.svg or \.png"):
         check_suffix(Path(name))
+
+
+# ---- more parts than anyone can see -------------------------------------------
+
+
+def test_thousands_of_parts_that_strike_one_pitch_are_drawn_at_once():
+    music = song(*[(0, 24, 60, 80, part) for part in range(40_000)])
+    began = time.process_time()
+    for suffix in roll.WRITERS:
+        piano_roll(music, suffix)
+    # A second; to look for each part among all those before it took twenty.
+    assert time.process_time() - began < 5
+
+
+def test_what_is_covered_to_the_last_pixel_is_not_painted_and_nothing_else():
+    music = song(*[(0, 24, 60, 80 + part, part) for part in range(40)], (24, 24, 60, 80, 0))
+    heights = [note.height for note in shapes(music, "note")]
+    assert len(heights) == roll.THINNEST + 1
+    assert len(set(heights)) == roll.THINNEST
+    # The first parts lie in front, so the very first is the thinnest bar's colour.
+    thinnest = min(shapes(music, "note"), key=lambda note: note.height)
+    assert thinnest.fill == shade(0, 80)

@@ -362,3 +362,15 @@ def test_a_file_that_takes_too_long_is_given_up():
     error = rejection(data, Limits(seconds=0))
     assert error.reason == "time-out"
     assert "within 0 s" in error.detail
+
+
+def test_the_limit_of_events_is_kept_to_the_event():
+    track = [(0, on(60)), (24, off(60))] * 300 + [END]
+    counted = len(track) + 1  # the chunk
+    assert len(parse_midi(file_of(track), "", Limits(events=counted)).song) == 300
+    assert rejection(file_of(track), Limits(events=counted - 1)).reason == "too-large"
+    assert rejection(file_of(track), Limits(events=10)).detail == "more than 10 events"
+
+
+def test_a_small_file_may_be_late_too():
+    assert rejection(file_of(NOTE), Limits(seconds=-1)).reason == "time-out"

@@ -126,12 +126,13 @@ def test_tables_name_the_commonest_first_and_what_is_not_given():
     assert totals.as_dict()["keys"] == [["C major", 2], ["A minor", 1], [None, 1]]
 
 
-def test_thousands_of_parts_take_no_minutes():
-    number = np.arange(30_000)
-    rows = np.stack([number * 6, number * 0 + 6, number % 80 + 20, number * 0 + 80, number], 1)
-    began = time.perf_counter()
-    assert len(song_facts(Song(rows)).parts) == 30_000
-    assert time.perf_counter() - began < 10  # one pass: a second; a mask a part: half a minute
+def test_a_hundred_thousand_parts_take_no_minutes():
+    number = np.arange(100_000)
+    rows = np.stack([number * 4, number * 0 + 6, number % 80 + 20, number * 0 + 80, number], 1)
+    music = Song(rows)
+    began = time.process_time()
+    assert len(song_facts(music).parts) == 100_000
+    assert time.process_time() - began < 3  # all at once: 0.6 s; one after the other: 5 s
 
 
 @pytest.mark.parametrize(
