@@ -184,7 +184,9 @@ class Smf:
         if found < self._announced and (found == 0 or broken_off):
             raise MidiError("truncated", told)
         if found != self._announced:
-            self.repairs.note("track-count", told)
+            missing = self._announced - found
+            doubt = f"; if the header is right, {missing:,} are missing" if missing > 0 else ""
+            self.repairs.note("track-count", told + doubt)
         if self._kind == 0 and found > 1:
             self.repairs.note("type-0", f"type 0 with {found:,} tracks; read as type 1")
 
