@@ -54,3 +54,13 @@ def make_pipeline(executor, seconds: float) -> beam.Pipeline:
     """
     executor._beam_pipeline_args = direct_arguments(executor._beam_pipeline_args, seconds)
     return executor._make_beam_pipeline()
+
+
+def counters(result) -> dict[str, int]:
+    """Segue's own counters of a pipeline that has run, by name, over all its stages."""
+    totals: dict[str, int] = {}
+    for counter in result.metrics().query()["counters"]:
+        if counter.key.metric.namespace == "segue":
+            name = counter.key.metric.name
+            totals[name] = totals.get(name, 0) + (counter.committed or counter.attempted or 0)
+    return totals

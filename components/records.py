@@ -23,21 +23,6 @@ SONG_SCHEMA = pa.schema(
 )
 
 
-def song_to_row(song: Song) -> dict[str, Any]:
-    """A song as a row of `SONG_SCHEMA`."""
-    row: dict[str, Any] = {
-        "id": song.id,
-        "title": song.title,
-        "tempo": song.tempo,
-        "key": song.key,
-        "time_signature": song.time_signature,
-        "percussion": song.percussion,
-    }
-    for index, column in enumerate(COLUMNS):
-        row[column] = song.notes[:, index].tolist()
-    return row
-
-
 def songs_to_table(songs: Sequence[Song]) -> pa.Table:
     """Songs as a table of `SONG_SCHEMA`, without a Python object for every number."""
     offsets = np.cumsum([0, *map(len, songs)], dtype=np.int32)
@@ -54,7 +39,7 @@ def songs_to_table(songs: Sequence[Song]) -> pa.Table:
 
 
 def row_to_song(row: dict[str, Any]) -> Song:
-    """What `song_to_row` or a table's row made, back."""
+    """The song of one row of such a table."""
     notes = np.stack([np.asarray(row[column], np.int32) for column in COLUMNS], axis=1)
     return Song(
         notes,

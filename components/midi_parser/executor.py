@@ -16,7 +16,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components.engine import make_pipeline
+from components.engine import counters, make_pipeline
 from components.midi_parser import spec
 from components.midi_parser.held_out import read_held_out, remember
 from components.midi_parser.stages import (
@@ -75,7 +75,7 @@ class Executor(BaseBeamExecutor):
         else:
             shutil.rmtree(reader.folder)
         facts = json.loads(io_utils.read_string_file(summary))
-        facts["known"] = _counter(pipeline.result, "known")
+        facts["known"] = counters(pipeline.result).get("known", 0)
         facts["passed_over"] = len(passed_over(data))
         _tell(data, facts)
 
@@ -95,15 +95,6 @@ def _seconds(files: Sequence[File], reader: Reader) -> float:
         except OSError:
             continue  # judged when it is read
     return new * len(files) / len(sample) / BYTES_A_SECOND
-
-
-def _counter(result, name: str) -> int:
-    counters = result.metrics().query()["counters"]
-    return sum(
-        counter.committed or counter.attempted or 0
-        for counter in counters
-        if counter.key.metric.namespace == "segue" and counter.key.metric.name == name
-    )
 
 
 def _named(facts: dict[str, Any], detailed: bool = False) -> str:

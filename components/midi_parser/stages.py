@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -196,7 +197,9 @@ def _to_json(tally: Tally, where: str) -> str:
 
 def write_text(text: str, path: str) -> None:
     """Writes a small file whole, beside and renamed."""
-    beside = FileSystems.join(os.path.dirname(path), f".{os.path.basename(path)}")
+    beside = FileSystems.join(
+        os.path.dirname(path), f".{uuid.uuid4().hex}-{os.path.basename(path)}"
+    )
     with FileSystems.create(beside) as file:
         file.write(text.encode())
     put_in_place(beside, path)
@@ -300,8 +303,8 @@ def write_songs(
     (side, shard), rows = group
     target = song_shard(uri, side, shard, shards)
     # Readers take every file of a split's folder, so what is not finished yet
-    # lies one folder up.
-    beside = FileSystems.join(uri, f".{side}-{shard:05d}.parquet")
+    # lies one folder up; a runner may give a shard to two workers at once.
+    beside = FileSystems.join(uri, f".{side}-{shard:05d}-{uuid.uuid4().hex}.parquet")
     todo = sorted((row for row in rows if row is not None), key=lambda row: row.verdict.song)
     with FileSystems.create(beside) as file, pq.ParquetWriter(file, SONG_SCHEMA) as writer:
         for start in range(0, len(todo), ROWS_AT_A_TIME):
@@ -314,7 +317,7 @@ def write_verdicts(group: tuple[int, Iterable[Verdict | None]], pattern: str, sh
     """Writes one JSON-lines file of verdicts, by the files' names."""
     shard, rows = group
     target = pattern.format(shard=shard, shards=shards)
-    beside = FileSystems.join(os.path.dirname(target), f".{shard:05d}.jsonl")
+    beside = FileSystems.join(os.path.dirname(target), f".{shard:05d}-{uuid.uuid4().hex}.jsonl")
     known = sorted((row for row in rows if row is not None), key=lambda row: row.file)
     with FileSystems.create(beside) as file:
         for row in known:

@@ -11,7 +11,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components.engine import make_pipeline
+from components.engine import counters, make_pipeline
 from components.progress import report
 from components.trainer.module import VOCABULARY_FILE
 from components.window_generator import spec, tables
@@ -54,36 +54,26 @@ class Executor(BaseBeamExecutor):
         tables.remove_runs(ngram)
         # Beside the splits, since the Trainer has no input for it.
         io_utils.write_string_file(os.path.join(examples.uri, VOCABULARY_FILE), text)
-        _tell(_counters(pipeline.result), window)
+        _tell(counters(pipeline.result), window)
 
 
-def _counters(result) -> dict[str, int]:
-    counters = result.metrics().query()["counters"]
-    totals: dict[str, int] = {}
-    for counter in counters:
-        if counter.key.metric.namespace == "segue":
-            name = counter.key.metric.name
-            totals[name] = totals.get(name, 0) + (counter.committed or counter.attempted or 0)
-    return totals
-
-
-def _tell(counters: dict[str, int], window: WindowSpec) -> None:
+def _tell(counted: dict[str, int], window: WindowSpec) -> None:
     for side in SPLITS:
-        if not counters.get(f"windows_{side}"):
+        if not counted.get(f"windows_{side}"):
             least = window.length + 1 if window.form == "last" else 2
             raise SegueError(
                 f"the {side} split has no window: it takes a song with at least {least} events "
                 "there; give more songs, longer ones, or a smaller window length"
             )
-    dropped = counters.get("dropped", 0)
+    dropped = counted.get("dropped", 0)
     line = "; ".join(
-        f"{side} {counters[f'windows_{side}']:,} windows, {counters[f'scored_{side}']:,} scored "
+        f"{side} {counted[f'windows_{side}']:,} windows, {counted[f'scored_{side}']:,} scored "
         "events"
         for side in SPLITS
     )
     if dropped:
-        line += f"; {dropped:,} of {counters['events']:,} events dropped as rare"
-    nats = counters.pop("ngram_micronats", 0) / 1e6 / counters["scored_eval"]
-    entries = counters.get("ngram_entries", 0)
+        line += f"; {dropped:,} of {counted['events']:,} events dropped as rare"
+    nats = counted.pop("ngram_micronats", 0) / 1e6 / counted["scored_eval"]
+    entries = counted.get("ngram_entries", 0)
     line += f"; n-gram of {entries:,} counts, {nats:.3f} nats an event"
-    report("WindowGenerator", line, **counters, ngram_nats=nats)
+    report("WindowGenerator", line, **counted, ngram_nats=nats)

@@ -170,11 +170,10 @@ def songs_artifact():
     A song's file is its place in the list modulo the number of files, so that with
     few songs a file may be without any.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from components.artifacts import Songs
-    from components.records import SONG_SCHEMA, song_to_row
+    from components.records import songs_to_table
 
     def songs_artifact(folder, train, held_out, shards):
         made = Songs()
@@ -184,7 +183,7 @@ def songs_artifact():
             split.mkdir(parents=True)
             for shard in range(shards):
                 rows = sorted(songs[shard::shards], key=lambda one: one.id)
-                table = pa.Table.from_pylist([song_to_row(one) for one in rows], SONG_SCHEMA)
+                table = songs_to_table(rows)
                 name = f"songs-{shard:05d}-of-{shards:05d}.parquet"
                 pq.write_table(table, split / name)
         return made
