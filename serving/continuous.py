@@ -113,6 +113,8 @@ class Scheduler:
             # Not before it was let in: what is refused must not cost memory.
             request.allocate()
             with self._changed:
+                # It may have been closed meanwhile, and its workers gone.
+                self._refuse_if_closed()
                 self._requests.append(request)
                 self._start_worker()
                 self._changed.notify()
@@ -132,8 +134,7 @@ class Scheduler:
     def _admit(self, rows: int, size: int) -> None:
         """Refuses what is too much, for ever or for now; the lock is held."""
         settings = self._settings
-        if self._closed:
-            raise errors.unavailable("the model is being unloaded")
+        self._refuse_if_closed()
         if rows > settings.max_queued_rows:
             raise errors.invalid_argument(
                 f"a call may have at most {settings.max_queued_rows} rows on this server "
@@ -155,6 +156,10 @@ class Scheduler:
                 "The batch scheduling queue to which this task was submitted is full; songs of "
                 f"{self._events} events are under way of at most {settings.max_queued_events}"
             )
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise errors.unavailable("the model is being unloaded")
 
     def close(self) -> None:
         """Fails what is under way and ends the workers."""

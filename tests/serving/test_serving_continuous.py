@@ -526,3 +526,21 @@ def test_closing_answers_who_waits(continuous):
     with pytest.raises(ServingError) as caught:
         call(model, "generate", **song_inputs(1))
     assert caught.value.code == grpc.StatusCode.UNAVAILABLE
+
+
+def test_closing_answers_who_was_let_in_and_does_not_wait_yet(continuous, monkeypatch):
+    """Between the two a request takes its memory, and the workers may end."""
+    model = continuous(workers=1)
+    let_in, go_on = threading.Event(), threading.Event()
+
+    def allocate(self):
+        let_in.set()
+        go_on.wait(30)
+
+    monkeypatch.setattr("serving.songs.Request.allocate", allocate)
+    thread = start(model, song_inputs(1))
+    assert let_in.wait(30)
+    model.close()
+    go_on.set()
+    thread.join(30)
+    assert thread.result.code == grpc.StatusCode.UNAVAILABLE
