@@ -28,10 +28,10 @@ def run_fn(fn_args: Any) -> None:
       fn_args: TFX's FnArgs; `custom_config["settings"]` is the JSON of
         `TrainerSettings.to_dict()`.
     """
-    import keras
     import tensorflow as tf
 
     from components.trainer.export import export
+    from components.trainer.history import HISTORY_FILE
     from components.trainer.inference import InferenceModel
     from components.trainer.network import extract_weights
     from components.trainer.settings import TrainerSettings
@@ -50,16 +50,20 @@ def run_fn(fn_args: Any) -> None:
         settings.window,
         vocabulary,
     )
+    history = fitted.history
+    tf.io.gfile.makedirs(fn_args.model_run_dir)
+    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY_FILE), "w") as file:
+        file.write(history.to_json())
     training = {
-        "preset": settings.preset,
-        "nats": fitted.nats,
+        "preset": history.preset,
+        "nats": history.nats,
         # NaN is no JSON, and windows without an n-gram have no figure.
-        "ngram_nats": fitted.ngram_nats if math.isfinite(fitted.ngram_nats) else None,
-        "windows": fitted.windows,
-        "held_out": fitted.held_out,
-        "epoch": fitted.epoch,
-        "epochs": fitted.epochs,
-        "parameters": fitted.network.count_params(),
-        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
+        "ngram_nats": history.ngram_nats if math.isfinite(history.ngram_nats) else None,
+        "windows": history.windows,
+        "held_out": history.held_out,
+        "epoch": history.best,
+        "epochs": len(history.epochs),
+        "parameters": history.parameters,
+        "versions": history.versions,
     }
     export(model, training, fn_args.serving_model_dir)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from components.progress import report
 from components.trainer.data import WindowData
+from components.trainer.history import Epoch, History
 from components.trainer.network import build_network
 from components.trainer.settings import ModelSettings, TrainerSettings, TrainingSettings
 from music.errors import SegueError
@@ -24,24 +25,11 @@ class Fitted:
 
     Attributes:
       network: with the weights of its best epoch.
-      nats: held-out nats an event of that epoch.
-      ngram_nats: the n-gram's on the same events.
-      windows, held_out: how many there were to learn from, and to judge by.
-      epoch: which one, from 1.
-      epochs: how many were run.
-      seconds: of fitting.
-      curve: for each epoch, training loss and held-out nats.
+      history: its epochs.
     """
 
     network: keras.Model
-    nats: float
-    ngram_nats: float
-    windows: int
-    held_out: int
-    epoch: int
-    epochs: int
-    seconds: float
-    curve: tuple[tuple[float, float], ...]
+    history: History
 
 
 @keras.saving.register_keras_serializable("segue")
@@ -71,8 +59,17 @@ def fit(
     train_files: Sequence[str],
     eval_files: Sequence[str],
     log_dir: str | None = None,
+    checkpoint_dir: str | None = None,
 ) -> Fitted:
     """Trains until the epochs, the patience or the minutes are used up.
+
+    Args:
+      settings: the network's shape, and how it is fitted.
+      vocabulary: what indices mean.
+      train_files, eval_files: patterns of gzip TFRecords of windows.
+      log_dir: for TensorBoard's logs.
+      checkpoint_dir: where a training that was killed goes on from; the folder of
+        one training alone, empty when it ends.
 
     Raises:
       SegueError: a split without windows, or a loss that is no number.
@@ -116,17 +113,18 @@ def fit(
         callbacks=callbacks,
         verbose=0,
     )
-    best = min(range(len(teller.curve)), key=lambda epoch: teller.curve[epoch][1])
     return Fitted(
         network=network,
-        nats=teller.curve[best][1],
-        ngram_nats=ngram_nats,
-        windows=windows,
-        held_out=held_out,
-        epoch=best + 1,
-        epochs=len(teller.curve),
-        seconds=teller.seconds,
-        curve=tuple(teller.curve),
+        history=History(
+            preset=settings.preset,
+            settings=settings.to_dict(),
+            parameters=network.count_params(),
+            windows=windows,
+            held_out=held_out,
+            ngram_nats=ngram_nats,
+            epochs=tuple(teller.epochs),
+            versions={"keras": keras.__version__, "tensorflow": tf.__version__},
+        ),
     )
 
 
@@ -175,11 +173,10 @@ class _Teller(keras.callbacks.Callback):
     def __init__(self, training: TrainingSettings):
         super().__init__()
         self.training = training
-        self.curve: list[tuple[float, float]] = []
-        self.seconds = 0.0
+        self.epochs: list[Epoch] = []
         self._began = 0.0
 
-    def on_train_begin(self, logs=None):
+    def on_epoch_begin(self, epoch, logs=None):
         self._began = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -191,13 +188,15 @@ class _Teller(keras.callbacks.Callback):
                 f"lower learning_rate ({self.training.learning_rate}) or clip_norm "
                 f"({self.training.clip_norm})"
             )
-        self.curve.append((loss, nats))
-        self.seconds = time.monotonic() - self._began
-        best = min(nats for _, nats in self.curve)
-        left = self.seconds / len(self.curve) * (self.training.epochs - len(self.curve))
+        took = time.monotonic() - self._began
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.epochs.append(Epoch(loss, nats, took, rate))
+        seconds = sum(epoch.seconds for epoch in self.epochs)
+        best = min(epoch.nats for epoch in self.epochs)
+        left = seconds / len(self.epochs) * (self.training.epochs - len(self.epochs))
         if self.training.max_minutes:
-            left = min(left, max(0.0, 60 * self.training.max_minutes - self.seconds))
-            if self.seconds >= 60 * self.training.max_minutes:
+            left = min(left, max(0.0, 60 * self.training.max_minutes - seconds))
+            if seconds >= 60 * self.training.max_minutes:
                 self.model.stop_training = True
         report(
             "Trainer",
