@@ -29,6 +29,12 @@ class ModelSettings:
       dropout: share dropped between the layers, 0 <= dropout < 1.
       embedding: width of each field's embedding (`chain` only).
       l1, l2: weight penalties on the dense layers.
+      variational: whether a window's events all lose the same units (Gal and
+        Ghahramani 2016), instead of others each (`chain` only).
+      event_dropout: share of the events that are not heard in training, field by
+        field (`chain` only).
+      weight_drop: share of the recurrent weights that a training step leaves out,
+        the same for all of its events (Merity et al. 2018; `chain` only).
     """
 
     kind: str = "chain"
@@ -39,6 +45,9 @@ class ModelSettings:
     embedding: int = 64
     l1: float = 0.0
     l2: float = 0.0
+    variational: bool = False
+    event_dropout: float = 0.0
+    weight_drop: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", tuple(self.units))
@@ -49,7 +58,9 @@ class ModelSettings:
             value = getattr(self, name)
             _check(1 <= value <= 8192, name, value, "1..8192")
         _check(all(1 <= u <= 8192 for u in self.units), "units", self.units, "1..8192 each")
-        _check(0.0 <= self.dropout < 1.0, "dropout", self.dropout, "0 <= dropout < 1")
+        for name in ("dropout", "event_dropout", "weight_drop"):
+            share = getattr(self, name)
+            _check(0.0 <= share < 1.0, name, share, f"0 <= {name} < 1")
         _check(self.activation in ACTIVATIONS, "activation", self.activation, ACTIVATIONS)
         _check(self.l1 >= 0 and self.l2 >= 0, "l1, l2", (self.l1, self.l2), "0 or more")
 
