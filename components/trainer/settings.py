@@ -13,6 +13,7 @@ from music.errors import SegueError
 from music.windows import WindowSpec
 
 ACTIVATIONS = ("relu", "tanh", "gelu", "sigmoid", "linear")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +88,10 @@ class TrainingSettings:
         -transpose..transpose (codecs that can be transposed only).
       max_minutes: the epoch that is under way then is the last; 0 is no limit.
       seed: of the weights, the order of the windows, their crops and dropout.
+      precision: of the arithmetic: `float32`, `bfloat16` or `float16` (weights, heads
+        and loss stay float32), or `auto`, what suits the device.
+      steps_per_execution: steps in one call of TensorFlow.
+      jit: whether XLA compiles the step.
     """
 
     batch_size: int = 32
@@ -99,6 +104,9 @@ class TrainingSettings:
     transpose: int = 0
     max_minutes: float = 0.0
     seed: int = 7
+    precision: str = "auto"
+    steps_per_execution: int = 1
+    jit: bool = False
 
     def __post_init__(self) -> None:
         _check(1 <= self.batch_size <= 65536, "batch_size", self.batch_size, "1..65536")
@@ -111,6 +119,9 @@ class TrainingSettings:
         _check(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         _check(self.clip_norm >= 0, "clip_norm", self.clip_norm, "0 or more")
+        _check(self.precision in PRECISIONS, "precision", self.precision, PRECISIONS)
+        steps = self.steps_per_execution
+        _check(1 <= steps <= 10_000, "steps_per_execution", steps, "1..10000")
 
 
 @dataclasses.dataclass(frozen=True)
