@@ -69,11 +69,12 @@ def frames_of(rolls: Sequence[np.ndarray]) -> int:
 class MarkovChain(RollModel):
     """Every key for itself: on or off, given whether it was on in the frame before.
 
-    p(b | a) = (c(ab) + 1) / (c(a) + 2), counts of a key in the training rolls.
+    p(b | a) = (c(ab) + 1/2) / (c(a) + 1), counts of a key in the training rolls, with
+    the half counts of Krichevsky & Trofimov 1981, so that no frame is impossible.
     """
 
     def __init__(self, train: Sequence[np.ndarray]):
-        counts = np.ones((2, 2, train[0].shape[1]))
+        counts = np.full((2, 2, train[0].shape[1]), 0.5)
         for roll in train:
             for before in (0, 1):
                 here = roll[:-1] == before
