@@ -22,17 +22,30 @@ from keras import layers
 
 @keras.saving.register_keras_serializable("segue")
 class SequenceLSTM(layers.Layer):
-    """float32[N, T, D] -> float32[N, T, units], from a zero state.
+    """float32[N, T, D] -> float32[N, T, units] or [N, units], from a zero state.
 
     Weights: kernel [D, 4 units], recurrent_kernel [units, 4 units], bias [4 units].
 
     Args:
       units: of h and c.
+      weight_drop: share of the recurrent kernel that a training step leaves out, the
+        same for all time steps and rows (DropConnect, as in Merity et al. 2018).
+      return_sequences: whether h of every step comes out, or the last one's alone.
     """
 
-    def __init__(self, units: int, **kwargs):
+    def __init__(
+        self,
+        units: int,
+        weight_drop: float = 0.0,
+        return_sequences: bool = True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.units = units
+        self.weight_drop = weight_drop
+        self.return_sequences = return_sequences
+        # Its state is a weight: a layer that draws nothing has Keras's three.
+        self.seed_generator = keras.random.SeedGenerator() if weight_drop else None
 
     def build(self, shape):
         wide = 4 * self.units
@@ -44,19 +57,28 @@ class SequenceLSTM(layers.Layer):
         )
         self.bias = self.add_weight(shape=(wide,), initializer=_forget_bias, name="bias")
 
-    def call(self, inputs):
-        return lstm_sequence(
+    def call(self, inputs, training=False):
+        recurrent = tf.convert_to_tensor(self.recurrent_kernel)
+        if training and self.weight_drop:
+            recurrent = keras.random.dropout(recurrent, self.weight_drop, seed=self.seed_generator)
+        hidden = lstm_sequence(
             tf.convert_to_tensor(inputs),
             tf.convert_to_tensor(self.kernel),
-            tf.convert_to_tensor(self.recurrent_kernel),
+            recurrent,
             tf.convert_to_tensor(self.bias),
         )
+        return hidden if self.return_sequences else hidden[:, -1]
 
     def compute_output_shape(self, shape):
-        return (*shape[:-1], self.units)
+        return (*shape[:-1], self.units) if self.return_sequences else (shape[0], self.units)
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units}
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "weight_drop": self.weight_drop,
+            "return_sequences": self.return_sequences,
+        }
 
 
 def _forget_bias(shape, dtype=None):
