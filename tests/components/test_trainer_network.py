@@ -221,4 +221,4 @@ def test_in_half_precision_heads_and_nats_are_float32(vocabulary, kind):
     assert {w.dtype for w in network.trainable_weights} == {"float32"}
     assert network.get_layer("lstm_2").compute_dtype == "bfloat16"
     assert network.get_layer("head_0").compute_dtype == "float32"
-    assert network.output.dtype == "float32"
+    assert network.outputs[0].dtype == "float32"
