@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from components.trainer.settings import ModelSettings
 
@@ -116,6 +117,44 @@ def _dense(rows: int, wide: int, out: int) -> list[Product]:
 LARGE = ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 2048), (1200, 1024, 2048))
 
 
+class Taken(NamedTuple):
+    """Seconds by the wall, and of this process's threads on the processors together.
+
+    Where other work shares the cores the second is the steadier one, though not
+    untouched: caches and memory are shared as well.
+    """
+
+    wall: float
+    cpu: float
+
+    def least(self, other: Taken) -> Taken:
+        """The lesser of each."""
+        return Taken(min(self.wall, other.wall), min(self.cpu, other.cpu))
+
+
+class Speed(NamedTuple):
+    """Operations a second, by the wall and by a processor's second."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def of(cls, count: float, took: Taken) -> Speed:
+        """Of so many operations in that time."""
+        return cls(count / took.wall, count / max(took.cpu, 1e-9))
+
+    def most(self, other: Speed) -> Speed:
+        """The greater of each."""
+        return Speed(max(self.wall, other.wall), max(self.cpu, other.cpu))
+
+
+def taken(call: Callable[[], object]) -> Taken:
+    """What a call takes."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    return Taken(time.perf_counter() - wall, time.process_time() - cpu)
+
+
 class Multiplier:
     """float32 matmuls of TensorFlow's, timed on all cores."""
 
@@ -125,8 +164,8 @@ class Multiplier:
         self._tf = tf
         self._functions: dict[tuple, tuple] = {}
 
-    def rate(self, product: Product, seconds: float = 0.1) -> float:
-        """Operations a second of a product of this shape, the best of some stretches.
+    def rate(self, product: Product, seconds: float = 0.1) -> Speed:
+        """The best of some stretches of a product of this shape.
 
         The product's output feeds nothing and its inputs stay the same: a small
         kernel lies in the cache as it does inside a loop over time.
@@ -135,16 +174,17 @@ class Multiplier:
         inner = max(1, int(5e8 // one.operations))
         call = self._function(one, inner)
         call()
-        best, stop = float("inf"), time.perf_counter() + seconds
-        while time.perf_counter() < stop or best == float("inf"):
-            began = time.perf_counter()
-            call()
-            best = min(best, time.perf_counter() - began)
-        return inner * one.operations / best
+        best, stop = Taken(float("inf"), float("inf")), time.perf_counter() + seconds
+        while time.perf_counter() < stop or best.wall == float("inf"):
+            best = best.least(taken(call))
+        return Speed.of(inner * one.operations, best)
 
-    def peak(self, seconds: float = 0.5) -> float:
-        """The best rate over large shapes, operations a second."""
-        return max(self.rate(Product("", *shape), seconds) for shape in LARGE)
+    def peak(self, seconds: float = 0.5) -> Speed:
+        """The best over large shapes."""
+        peak = Speed(0.0, 0.0)
+        for shape in LARGE:
+            peak = peak.most(self.rate(Product("", *shape), seconds))
+        return peak
 
     def floor(self, made: Sequence[Product], seconds: float = 0.1) -> dict[str, float]:
         """Seconds that a step's products take by themselves, by part."""
@@ -153,7 +193,7 @@ class Multiplier:
         for product in made:
             shape = (product.m, product.k, product.n, product.left, product.right)
             if product.operations and shape not in rates:
-                rates[shape] = self.rate(product, seconds)
+                rates[shape] = self.rate(product, seconds).wall
             if product.operations:
                 took = product.operations / rates[shape]
                 floor[product.part] = floor.get(product.part, 0.0) + took
@@ -164,7 +204,7 @@ class Multiplier:
         a = tf.random.normal((product.k, product.m) if product.left else (product.m, product.k))
         b = tf.random.normal((product.n, product.k) if product.right else (product.k, product.n))
 
-        @tf.function
+        @tf.function(reduce_retracing=True)
         def call():
             # One after the other, as in a loop over time; none is dropped.
             def body(i, total):

@@ -98,7 +98,9 @@ def settings_of(run: Run, data: Path) -> Any:
     return config.trainer()
 
 
-def carry_out(run: Run, data: Path, results: Path = RESULTS, out: Path = OUT) -> Path:
+def carry_out(
+    run: Run, data: Path, results: Path = RESULTS, out: Path = OUT, quiet: bool = False
+) -> Path:
     """Runs it to its end, or goes on with one that was interrupted.
 
     Args:
@@ -106,6 +108,7 @@ def carry_out(run: Run, data: Path, results: Path = RESULTS, out: Path = OUT) ->
       data: folder of MIDI files.
       results: where the result goes.
       out: where the contest and what can be resumed are kept.
+      quiet: whether what the training tells is not printed.
 
     Returns:
       The file of the result.
@@ -125,7 +128,7 @@ def carry_out(run: Run, data: Path, results: Path = RESULTS, out: Path = OUT) ->
     settings = settings_of(run, data)
     going = out / f"going-{run.contestant}-{run.salt}-{_fingerprint(settings, contest)}"
     going.mkdir(parents=True, exist_ok=True)
-    value |= _train(settings, contest, going) | {"seed": settings.training.seed}
+    value |= _train(settings, contest, going, quiet) | {"seed": settings.training.seed}
     path = write(value, results)
     shutil.rmtree(going)
     return path
@@ -137,13 +140,13 @@ def _fingerprint(settings: Any, contest: Contest) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _train(settings: Any, contest: Contest, going: Path) -> dict[str, Any]:
+def _train(settings: Any, contest: Contest, going: Path, quiet: bool) -> dict[str, Any]:
     from components.trainer.inference import InferenceModel
     from components.trainer.network import extract_weights
     from components.trainer.training import fit
 
     form, vocabulary = settings.window.form, contest.vocabulary
-    with Clock(going / "clock.jsonl") as clock:
+    with Clock(going / "clock.jsonl", quiet) as clock:
         fitted = fit(
             settings,
             vocabulary,
@@ -198,9 +201,10 @@ class Clock(logging.Handler):
     process, all threads; an epoch that was interrupted has only those after.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, quiet: bool = False):
         super().__init__(logging.INFO)
         self.path = path
+        self.quiet = quiet
         self._logger = logging.getLogger("segue.progress")
 
     def __enter__(self) -> Clock:
@@ -230,7 +234,8 @@ class Clock(logging.Handler):
                     "cpu": round(self._cpu - cpu, 3),
                 }
             )
-        print(f"  {record.getMessage()}", flush=True)
+        if not self.quiet:
+            print(f"  {record.getMessage()}", flush=True)
 
     def epochs(self) -> list[dict[str, Any]]:
         """One entry an epoch, the last one written where one was done twice."""
@@ -255,9 +260,9 @@ class Clock(logging.Handler):
 def machine() -> dict[str, Any]:
     """Where it was measured: processor, cores, and what it ran on."""
     model = platform.processor() or platform.machine()
-    with_names = Path("/proc/cpuinfo")
-    if with_names.exists():
-        for line in with_names.read_text().splitlines():
+    described = Path("/proc/cpuinfo")
+    if described.exists():
+        for line in described.read_text().splitlines():
             if line.startswith("model name"):
                 model = line.partition(":")[2].strip()
                 break

@@ -8,7 +8,6 @@ in the same process between them, so that what else the machine does disturbs bo
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._contest import Contest
-from benchmarks._flops import Multiplier, operations, products
+from benchmarks._flops import Multiplier, Speed, Taken, operations, products, taken
 from benchmarks._long import PRESETS
 from components.trainer.settings import TrainerSettings
 from music.vocabulary import Vocabulary
@@ -54,11 +53,10 @@ class Trained:
         every = self.settings.window.length if self.settings.model.kind == "chain" else 1
         return self.settings.training.batch_size * every
 
-    def seconds(self) -> float:
-        """A step's, over one call."""
-        began = time.perf_counter()
-        self.network.fit(self.batches, verbose=0)
-        return (time.perf_counter() - began) / self.steps
+    def step(self) -> Taken:
+        """What a step takes, over one call."""
+        took = taken(lambda: self.network.fit(self.batches, verbose=0))
+        return Taken(took.wall / self.steps, took.cpu / self.steps)
 
 
 def preset_settings(preset: str, *overrides: str) -> TrainerSettings:
@@ -139,35 +137,32 @@ class Rate:
     """What a network's steps reached.
 
     Attributes:
-      seconds: a step's, the best of the calls.
       targets: a second.
       flops: operations a second in matrix products.
       peak: of large matmuls, the best of those taken before, between and after.
     """
 
-    seconds: float
     targets: float
-    flops: float
-    peak: float
+    flops: Speed
+    peak: Speed
 
     @property
-    def share(self) -> float:
-        """Of the peak."""
-        return self.flops / self.peak
+    def share(self) -> Speed:
+        """Of the peak, from 0 to 1."""
+        return Speed(self.flops.wall / self.peak.wall, self.flops.cpu / self.peak.cpu)
 
 
 def measure_rate(one: Trained, multiplier: Multiplier, calls: int = 3) -> Rate:
-    """Steps and peak in turn, after a call that compiles."""
-    one.seconds()
-    peaks, steps = [multiplier.peak(0.25)], []
-    for _ in range(calls):
-        steps.append(one.seconds())
-        peaks.append(multiplier.peak(0.25))
-    best = min(steps)
-    return Rate(best, one.targets / best, one.operations / best, max(peaks))
+    """Steps and peak in turn, after a call that compiles; the best of each."""
+    one.step()
+    peak, step = multiplier.peak(0.2), one.step()
+    for _ in range(calls - 1):
+        peak, step = peak.most(multiplier.peak(0.2)), step.least(one.step())
+    peak = peak.most(multiplier.peak(0.2))
+    return Rate(one.targets / step.wall, Speed.of(one.operations, step), peak)
 
 
-def epoch_seconds(contest: Contest, settings: TrainerSettings, steps: int) -> tuple[float, float]:
+def epoch_seconds(contest: Contest, settings: TrainerSettings, steps: int) -> tuple[Taken, Taken]:
     """Seconds of an epoch's steps and of judging it, from a few steps on the real windows.
 
     Args:
@@ -193,20 +188,19 @@ def epoch_seconds(contest: Contest, settings: TrainerSettings, steps: int) -> tu
     stream = iter(batches)
     steps = min(steps, epoch)
 
-    def call(count: int) -> float:
-        taken = [next(stream) for _ in range(count)]
-        began = time.perf_counter()
-        for x, y, weight in taken:
+    def learn() -> None:
+        for x, y, weight in [next(stream) for _ in range(steps)]:
             network.train_on_batch(x, y, sample_weight=weight)
-        return (time.perf_counter() - began) / count
 
-    call(1)
-    step = min(call(steps), call(steps))
+    learn()
+    learning = taken(learn)
+    for _ in range(2):
+        learning = learning.least(taken(learn))
     held_out = data.evaluation(contest.common(form))
     network.evaluate(held_out, verbose=0)
-    began = time.perf_counter()
-    network.evaluate(held_out, verbose=0)
-    return step * epoch, time.perf_counter() - began
+    judging = taken(lambda: network.evaluate(held_out, verbose=0))
+    times = epoch / steps
+    return Taken(learning.wall * times, learning.cpu * times), judging
 
 
 # ---- where the time goes ---------------------------------------------------
@@ -250,16 +244,11 @@ def parts(one: Trained, multiplier: Multiplier, calls: int = 5) -> list[tuple[st
 
     def best(call: Callable[[], object]) -> float:
         call()
-        took = []
-        for _ in range(calls):
-            began = time.perf_counter()
-            call()
-            took.append(time.perf_counter() - began)
-        return min(took)
+        return min(taken(call).wall for _ in range(calls))
 
     reached = [best(lambda f=f: float(f())) for f in (recur, ahead, back)]
-    one.seconds()
-    whole = min(one.seconds() for _ in range(calls))
+    one.step()
+    whole = min(one.step().wall for _ in range(calls))
     training, window = one.settings.training, one.settings.window
     floor = multiplier.floor(products(model, one.sizes, training.batch_size, window.length))
     pieces = [
@@ -287,9 +276,9 @@ def by_operation(one: Trained, folder: Path) -> list[tuple[str, float, int]]:
     """
     import tensorflow as tf
 
-    one.seconds()
+    one.step()
     tf.profiler.experimental.start(str(folder))
-    one.seconds()
+    one.step()
     tf.profiler.experimental.stop()
     (path,) = folder.rglob("*.xplane.pb")
     seconds: dict[str, float] = {}
@@ -314,7 +303,7 @@ def _traced(data: bytes) -> list[tuple[str, float]]:
         for line in plane.lines:
             for event in line.events:
                 # An executor's events are called "name:Kind".
-                name, colon, kind = names[event.metadata_id].rpartition(":")
+                _, colon, kind = names[event.metadata_id].rpartition(":")
                 # Kinds with an underscore before them are what optimization made.
                 if colon and (kind.startswith("_") or hasattr(tf.raw_ops, kind)):
                     found.append((kind, event.duration_ps / 1e12))
