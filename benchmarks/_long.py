@@ -135,8 +135,8 @@ def carry_out(
 
 
 def _fingerprint(settings: Any, contest: Contest) -> str:
-    """Of what makes a run the same run; mended code goes on with what was begun."""
-    facts = settings.to_dict() | {"code": "", "digest": contest.facts["digest"]}
+    """Of what makes a run the same run; `fit` goes on with no other."""
+    facts = settings.to_dict() | {"digest": contest.facts["digest"]}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -179,7 +179,8 @@ def served_nats(model: Any, patterns: Sequence[str]) -> float:
 
     from benchmarks._contest import windows
 
-    score = tf.function(model.score, reduce_retracing=True)
+    integers = [tf.TensorSpec(shape, tf.int32) for shape in ([None, None, 1], [None], [None])]
+    score = tf.function(model.score).get_concrete_function(*integers)
     longest, total, events = model.window.max_events, 0.0, 0
     rows = list(windows(patterns))
     for first in range(0, len(rows), 64):
@@ -189,7 +190,8 @@ def served_nats(model: Any, patterns: Sequence[str]) -> float:
             codes[place, : len(row["events"])] = row["events"]
         lengths = np.array([len(row["events"]) for row in batch], np.int32)
         scored = np.array([row["scored"] for row in batch], np.int32)
-        total += float(tf.reduce_sum(score(codes, lengths, scored)))
+        nats = score(*map(tf.constant, (codes, lengths, scored)))
+        total += float(tf.reduce_sum(nats))
         events += int(scored.sum())
     return total / events
 
@@ -220,10 +222,10 @@ class Clock(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Takes one line of the training's."""
         facts = getattr(record, "facts", {})
-        if "ngram_nats" in facts:  # the training begins
+        if "windows" in facts:  # the training begins
             self._mark()
             self._write({"start": 1})
-        elif "epoch" in facts and "nats" in facts:
+        elif "nats" in facts and "step" not in facts:  # the end of an epoch
             wall, cpu = self._wall, self._cpu
             self._mark()
             self._write(

@@ -1,7 +1,7 @@
 """One training step: how fast, against the matmul peak, and where its time goes.
 
-Steps run as in a training, `network.fit` over a `tf.data.Dataset`, on made-up
-windows: what is in them makes no difference to the arithmetic. The peak is taken
+Steps run as in a training, Keras's training function over a `tf.data.Dataset`, on
+made-up windows: what is in them makes no difference to the arithmetic. The peak is taken
 in the same process between them, so that what else the machine does disturbs both.
 """
 
@@ -29,7 +29,7 @@ class Trained:
       settings: its own.
       sizes: of its vocabulary.
       network: ready to be fitted.
-      batches: of one call, made up.
+      batches: for one measurement, made up.
       steps: in them.
     """
 
@@ -54,9 +54,18 @@ class Trained:
         return self.settings.training.batch_size * every
 
     def step(self) -> Taken:
-        """What a step takes, over one call."""
-        took = taken(lambda: self.network.fit(self.batches, verbose=0))
+        """What a step takes, the mean of some."""
+        took = taken(lambda: run_steps(self, self.batches, self.steps))
         return Taken(took.wall / self.steps, took.cpu / self.steps)
+
+
+def run_steps(one: Trained, batches: Any, steps: int) -> None:
+    """Some steps of a training, to their end."""
+    iterator, logs = iter(batches), None
+    for _ in range(0, steps, one.settings.training.steps_per_execution):
+        logs = one.network.train_function(iterator)
+    if logs is not None:
+        float(logs["nats"])  # waits
 
 
 def preset_settings(preset: str, *overrides: str) -> TrainerSettings:
@@ -96,16 +105,9 @@ def trained(
       steps: of a call.
       keras_lstm: Keras's own LSTM layers in place of ours.
     """
-    import keras
     import tensorflow as tf
 
-    from components.trainer import training
-    from components.trainer.network import build_network
-
-    network = build_network(settings.model, settings.window, vocabulary)
-    if keras_lstm:
-        network = keras.models.clone_model(network, clone_function=_with_keras_lstm)
-    training._compile(network, settings.model, settings.training, steps)
+    network = _compiled(settings, vocabulary, steps, keras_lstm)
     rng = np.random.default_rng(1)
     rows, length = settings.training.batch_size, settings.window.length
     sizes = vocabulary.sizes
@@ -122,13 +124,30 @@ def trained(
     return Trained(settings, sizes, network, batches, steps)
 
 
+def _compiled(
+    settings: TrainerSettings, vocabulary: Vocabulary, steps: int, keras_lstm: bool = False
+) -> Any:
+    import keras
+
+    from components.trainer import devices, training
+    from components.trainer.network import build_network
+
+    with devices.building(settings.training.precision):
+        network = build_network(settings.model, settings.window, vocabulary)
+        if keras_lstm:
+            network = keras.models.clone_model(network, clone_function=_with_keras_lstm)
+        training._compile(network, settings.model, settings.training, steps)
+        network.make_train_function()
+    return network
+
+
 def _with_keras_lstm(layer: Any) -> Any:
     from keras import layers
 
     from components.trainer.lstm import SequenceLSTM
 
     if isinstance(layer, SequenceLSTM):
-        return layers.LSTM(layer.units, return_sequences=True, name=layer.name)
+        return layers.LSTM(layer.units, return_sequences=layer.return_sequences, name=layer.name)
     return layer.__class__.from_config(layer.get_config())
 
 
@@ -173,34 +192,19 @@ def epoch_seconds(contest: Contest, settings: TrainerSettings, steps: int) -> tu
     Returns:
       The training steps of an epoch, and its pass over the held-out windows.
     """
-    from components.trainer import training
     from components.trainer.data import WindowData
-    from components.trainer.network import build_network
 
     vocabulary, form = contest.vocabulary, settings.window.form
     data = WindowData(settings, vocabulary)
-    network = build_network(settings.model, settings.window, vocabulary)
-    windows = data.count(contest.train(form), "train")
-    epoch = -(-windows // settings.training.batch_size)
-    training._compile(network, settings.model, settings.training, epoch)
-    batches = data.train(contest.train(form)).repeat()
-    # One pipeline for all calls, as in a training, where it is read once.
-    stream = iter(batches)
-    steps = min(steps, epoch)
-
-    def learn() -> None:
-        for x, y, weight in [next(stream) for _ in range(steps)]:
-            network.train_on_batch(x, y, sample_weight=weight)
-
-    learn()
-    learning = taken(learn)
-    for _ in range(2):
-        learning = learning.least(taken(learn))
-    held_out = data.evaluation(contest.common(form))
+    shown, held_out = data.train(contest.train(form)), data.evaluation(contest.common(form))
+    network = _compiled(settings, vocabulary, shown.steps)
+    steps = min(steps, shown.steps)
+    one = Trained(settings, vocabulary.sizes, network, shown.epoch(0).take(steps), steps)
+    one.step()
+    learning = one.step().least(one.step())
     network.evaluate(held_out, verbose=0)
     judging = taken(lambda: network.evaluate(held_out, verbose=0))
-    times = epoch / steps
-    return Taken(learning.wall * times, learning.cpu * times), judging
+    return Taken(learning.wall * shown.steps, learning.cpu * shown.steps), judging
 
 
 # ---- where the time goes ---------------------------------------------------
