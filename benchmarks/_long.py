@@ -113,6 +113,7 @@ def carry_out(
     Returns:
       The file of the result.
     """
+    settings = None if run.contestant == "ngram" else settings_of(run, data)
     contest = prepare(data, run.salt, out=out)
     value: dict[str, Any] = {
         "benchmark": "training",
@@ -122,10 +123,9 @@ def carry_out(
         "contest": contest.facts,
         "machine": machine(),
     }
-    if run.contestant == "ngram":
+    if settings is None:
         order, nats = contest.ngram
         return write(value | {"seed": 0, "order": order, "nats": nats}, results)
-    settings = settings_of(run, data)
     going = out / f"going-{run.contestant}-{run.salt}-{_fingerprint(settings, contest)}"
     going.mkdir(parents=True, exist_ok=True)
     value |= _train(settings, contest, going, quiet) | {"seed": settings.training.seed}
