@@ -138,6 +138,68 @@ def _events(value: Mapping[str, Any]) -> tuple[Any, ...]:
     return contest["digest"], contest["events"], contest["classes"]
 
 
+BEGIN, END = "<!-- training: begin -->", "<!-- training: end -->"
+_HEAD = """\
+| split | held out | n-gram | paper's recipe | default | under the n-gram | paper's time | default's | sooner |
+|---|---|---|---|---|---|---|---|---|
+"""  # noqa: E501
+
+
+def markdown(
+    results: Sequence[Mapping[str, Any]],
+    seconds: Mapping[str, Mapping[str, float]] | None = None,
+) -> str:
+    """The table of the documents, a line a split and seed of the default.
+
+    Args:
+      results, seconds: as `comparisons` takes them.
+
+    Returns:
+      Markdown; what has not been run yet is a dash.
+    """
+    compared = {(one.salt, one.default.seed): one for one in comparisons(results, seconds)}
+    lines = [_line(results, one) for one in compared.values()]
+    done = {salt for salt, _ in compared}
+    alone = [v for v in results if v["contestant"] == "ngram" and v["salt"] not in done]
+    lines += [_split(value) + " – |" * 6 for value in alone]
+    return _HEAD + "".join(f"{line}\n" for line in sorted(lines))
+
+
+def _line(results: Sequence[Mapping[str, Any]], one: Comparison) -> str:
+    (ngram,) = [v for v in results if v["contestant"] == "ngram" and v["salt"] == one.salt]
+    paper, ours = one.paper, one.default
+    took = one.default_seconds
+    cells = [
+        f"{paper.best:.3f}, epoch {paper.reach(paper.best)}",
+        f"{ours.best:.3f}, epoch {ours.reach(ours.best)}",
+        f"{one.under_ngram:.1%}",
+        f"{one.paper_seconds:,.0f} s",
+        "never" if took is None else f"{took:,.0f} s, epoch {ours.reach(paper.best)}",
+        f"{one.sooner:.1f} x",
+    ]
+    return _split(ngram) + "".join(f" {cell} |" for cell in cells)
+
+
+def _split(value: Mapping[str, Any]) -> str:
+    contest = value["contest"]
+    held = f"{contest['songs']['eval']} songs, {contest['events']:,} tokens"
+    return f"| {value['salt']} | {held} | {value['nats']:.3f}, order {value['order']} |"
+
+
+def put_into(path: Path, table: str) -> None:
+    """Puts a table between the marks of a document.
+
+    Raises:
+      ValueError: it has no such marks.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{path.name} has no {BEGIN} and {END}")
+    path.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")
+
+
 def plot(
     path: Path,
     results: Sequence[Mapping[str, Any]],

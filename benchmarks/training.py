@@ -10,6 +10,7 @@ songs that are always there, and the table of the long runs that are kept.
     --epoch-seconds                        seconds an epoch of both, on a quiet machine
     --table                                what the kept runs say
     --plot docs/images/training.svg        the same as a picture
+    --docs docs/results.md                 the same as the table of the documents
     --profile                              where the time of a step goes
 
 "Time to reach" is the number of epochs, from a long run, times the seconds of an
@@ -231,6 +232,7 @@ def main(arguments: list[str]) -> int:
     what.add_argument("--epoch-seconds", action="store_true", help="measured and kept")
     what.add_argument("--table", action="store_true", help="of the kept runs")
     what.add_argument("--plot", type=Path, metavar="SVG", help="of the kept runs")
+    what.add_argument("--docs", type=Path, metavar="FILE", help="puts the table into it")
     what.add_argument("--profile", action="store_true", help="of a step of the default")
     parser.add_argument("--data", type=Path, default=REICHARDT, help="folder of MIDI files")
     parser.add_argument("--salt", default="a", help="of the split")
@@ -272,6 +274,9 @@ def _carry_out(asked: argparse.Namespace) -> None:
     elif asked.plot:
         results = asked.results or RESULTS
         _curves.plot(asked.plot, read(results), quiet_seconds(results))
+    elif asked.docs:
+        results = asked.results or RESULTS
+        _curves.put_into(asked.docs, _curves.markdown(read(results), quiet_seconds(results)))
     else:
         profile()
 

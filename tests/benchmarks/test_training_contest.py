@@ -1,19 +1,19 @@
 """Contests: the same events for all, results that can be made again, curves from them."""
 
-import itertools
 import json
 import math
 import shlex
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import _long
 from benchmarks._contest import prepare, scored_places, windows
-from benchmarks._curves import comparisons, curve, plot
+from benchmarks._curves import comparisons, curve, markdown, plot, put_into
 from benchmarks._long import Clock, Run, carry_out, read
-from benchmarks.training import main, table
+from benchmarks.training import main, quiet_seconds, table
 from music.errors import SegueError
 
 TINY = ("model.units=[8,8,8]", "model.dense=8", "model.embedding=4", "training.epochs=3",
@@ -232,13 +232,32 @@ def test_kept_results_are_of_the_same_events_and_their_commands_make_them_again(
     kept = read()
     assert kept
     comparisons(kept)
-    for value, number in zip(kept, itertools.count()):
+    for value in kept:
         words = shlex.split(value["command"])
-        assert words[words.index("--contestant") + 1] == value["contestant"], number
+        assert words[words.index("--contestant") + 1] == value["contestant"]
         assert "--minutes" not in words
         assert "--set" not in words
         if value["contestant"] != "ngram":
             assert value["served_nats"] == pytest.approx(value["nats"], rel=1e-3)
+
+
+def test_the_documents_show_what_the_kept_results_say(tmp_path):
+    document = Path(__file__).parents[2] / "docs" / "results.md"
+    copy = tmp_path / "results.md"
+    copy.write_text(document.read_text())
+    put_into(copy, markdown(read(), quiet_seconds(_long.RESULTS)))
+    assert copy.read_text() == document.read_text(), (
+        "run python -m benchmarks.training --docs docs/results.md"
+    )
+
+
+def test_the_table_of_the_documents_has_dashes_for_what_was_not_run():
+    songs = {"songs": {"train": 9, "eval": 3}}
+    ngram = RESULTS[2] | {"contest": RESULTS[2]["contest"] | songs}
+    whole = markdown([*RESULTS[:2], ngram])
+    assert "| x | 3 songs, 100 tokens | 2.750, order 3 | 2.500, epoch 2 | 2.200, epoch 3 |" in whole
+    assert "| 20.0% | 200 s | 8 s, epoch 2 | 25.0 x |" in whole
+    assert markdown([ngram]).splitlines()[-1].endswith("order 3 | – | – | – | – | – | – |")
 
 
 def test_the_table_has_a_line_for_every_claim(tmp_path, capsys):
