@@ -174,16 +174,17 @@ class Multiplier:
             peak = peak.most(self.rate(Product("", *shape), seconds))
         return peak
 
-    def floor(self, made: Sequence[Product], seconds: float = 0.1) -> dict[str, float]:
-        """Seconds that a step's products take by themselves, by part."""
-        floor: dict[str, float] = {}
-        rates: dict[tuple, float] = {}
+    def floor(self, made: Sequence[Product], seconds: float = 0.1) -> dict[str, Taken]:
+        """What a step's products take by themselves, by part."""
+        floor: dict[str, Taken] = {}
+        speeds: dict[tuple, Speed] = {}
         for product in made:
             shape = (product.m, product.k, product.n, product.left, product.right)
-            if shape not in rates:
-                rates[shape] = self.rate(product, seconds).wall
-            took = product.operations / rates[shape]
-            floor[product.part] = floor.get(product.part, 0.0) + took
+            if shape not in speeds:
+                speeds[shape] = self.rate(product, seconds)
+            wall, cpu = floor.get(product.part, Taken(0.0, 0.0))
+            wall += product.operations / speeds[shape].wall
+            floor[product.part] = Taken(wall, cpu + product.operations / speeds[shape].cpu)
         return floor
 
     def _function(self, product: Product, inner: int) -> Callable[[], float]:

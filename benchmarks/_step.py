@@ -8,7 +8,6 @@ in the same process between them, so that what else the machine does disturbs bo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -210,15 +209,15 @@ def epoch_seconds(contest: Contest, settings: TrainerSettings, steps: int) -> tu
 # ---- where the time goes ---------------------------------------------------
 
 
-def parts(one: Trained, multiplier: Multiplier, calls: int = 5) -> list[tuple[str, float]]:
-    """Seconds of a step of a `chain` network, piece by piece.
+def parts(one: Trained, multiplier: Multiplier, calls: int = 5) -> list[tuple[str, Taken]]:
+    """What a step of a `chain` network takes, piece by piece.
 
     The pieces are timed by what a step takes without them: a graph is run as far as
     a point, then one piece further, and the difference is the piece's. `floor` lines
     are the matrix products of that kind by themselves, one after the other.
 
     Returns:
-      (piece, seconds) in the order of a step; the last is the whole step.
+      (piece, what it takes) in the order of a step, `step`, and the floor.
     """
     import keras
     import tensorflow as tf
@@ -231,7 +230,7 @@ def parts(one: Trained, multiplier: Multiplier, calls: int = 5) -> list[tuple[st
     variables = network.trainable_variables
 
     @tf.function
-    def recur():
+    def ahead_to_top():
         return tf.reduce_sum(body(x, training=True))
 
     @tf.function
@@ -246,25 +245,32 @@ def parts(one: Trained, multiplier: Multiplier, calls: int = 5) -> list[tuple[st
             [tf.reduce_sum(tf.convert_to_tensor(g)) for g in tape.gradient(loss, variables)]
         )
 
-    def best(call: Callable[[], object]) -> float:
-        call()
-        return min(taken(call).wall for _ in range(calls))
-
-    reached = [best(lambda f=f: float(f())) for f in (recur, ahead, back)]
+    pieces = [lambda: float(ahead_to_top()), lambda: float(ahead()), lambda: float(back())]
+    best = []
+    for call in pieces:
+        call()  # compiles
+        best.append(taken(call))
     one.step()
-    whole = min(one.step().wall for _ in range(calls))
+    whole = one.step()
+    # In turn, so that what else the machine does disturbs all alike.
+    for _ in range(calls):
+        best = [took.least(taken(call)) for took, call in zip(best, pieces, strict=True)]
+        whole = whole.least(one.step())
     training, window = one.settings.training, one.settings.window
     floor = multiplier.floor(products(model, one.sizes, training.batch_size, window.length))
-    pieces = [
-        ("embeddings and LSTM layers, forward", reached[0]),
-        ("heads and nats, forward", reached[1] - reached[0]),
-        ("backward", reached[2] - reached[1]),
-        ("optimizer, metrics, input", whole - reached[2]),
-        *((f"floor: {part}", seconds) for part, seconds in floor.items()),
-        ("floor", sum(floor.values())),
+
+    def between(after: Taken, before: Taken) -> Taken:
+        return Taken(after.wall - before.wall, after.cpu - before.cpu)
+
+    return [
+        ("embeddings and LSTM layers, forward", best[0]),
+        ("heads and nats, forward", between(best[1], best[0])),
+        ("backward", between(best[2], best[1])),
+        ("optimizer, metrics, input", between(whole, best[2])),
         ("step", whole),
+        *((f"floor: {part}", took) for part, took in floor.items()),
+        ("floor", Taken(sum(t.wall for t in floor.values()), sum(t.cpu for t in floor.values()))),
     ]
-    return pieces
 
 
 def by_operation(one: Trained, folder: Path) -> list[tuple[str, float, int]]:

@@ -98,7 +98,9 @@ def profile() -> Rows:
     pieces = parts(one, Multiplier())
     whole = dict(pieces)["step"]
     rows = [_load()]
-    rows += [row(name, 1e3 * took, "ms", f"{took / whole:.0%}") for name, took in pieces]
+    for name, took in pieces:
+        note = f"{took.wall / whole.wall:.0%}; {1e3 * took.cpu:.0f} ms of processors"
+        rows.append(row(name, 1e3 * took.wall, "ms", f"{note}, {took.cpu / whole.cpu:.0%}"))
     with tempfile.TemporaryDirectory() as folder:
         for kind, share, count in by_operation(one, Path(folder))[:15]:
             rows.append(row(f"operation {kind}", 100 * share, "%", f"{count} a step"))

@@ -71,4 +71,4 @@ def test_a_rate_is_of_the_product_that_was_asked_for():
     row = multiplier.rate(Product("", 1, 2048, 2048), 0.05)
     assert 0 < row.wall < large.wall
     floor = multiplier.floor([Product("a", 64, 64, 64, 10), Product("b", 64, 64, 64, 20)], 0.02)
-    assert floor["b"] == pytest.approx(2 * floor["a"])
+    assert floor["b"] == pytest.approx((2 * floor["a"].wall, 2 * floor["a"].cpu))
