@@ -11,17 +11,17 @@ step from its floor. With N rows, T steps, I inputs and u units a layer of ours 
                gradient of the kernel    [I, N T] [N T, 4u]    once
                gradient of the recurrent [u, N T] [N T, 4u]    once
 
-so 3 x 2 N T 4u (I + u) operations, and a dense layer over R rows 3 x 2 R I O.
-Keras's own layer (the paper's recipe) does the same with T small projections and
-gradients in place of one large; it has no gradient of an input that is no variable,
-and its recurrence goes back one time less, since the zero state is none either.
+so 3 x 2 N T 4u (I + u) operations, and a dense layer over R rows, that of a layer's
+output, 3 x 2 R I O. R is N T where every event is learnt from, and N where a window's
+last one is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from components.trainer.settings import ModelSettings
 
@@ -62,9 +62,8 @@ def products(settings: ModelSettings, sizes: Sequence[int], rows: int, steps: in
     """
     chain = settings.kind == "chain"
     made, wide = [], settings.embedding * len(sizes) if chain else 1
-    for layer, units in enumerate(settings.units):
-        lstm = _ours if chain else _keras
-        made += lstm(rows, steps, wide, units, input_gradient=chain or layer > 0)
+    for units in settings.units:
+        made += _recurrent(rows, steps, wide, units)
         wide = units
     positions = rows * steps if chain else rows
     for size in sizes:
@@ -78,27 +77,15 @@ def operations(made: Iterable[Product]) -> int:
     return sum(product.operations for product in made)
 
 
-def _ours(rows: int, steps: int, wide: int, units: int, input_gradient: bool) -> list[Product]:
+def _recurrent(rows: int, steps: int, wide: int, units: int) -> list[Product]:
     every, gates = rows * steps, 4 * units
     return [
         Product("projection", every, wide, gates),
         Product("recurrence", rows, units, gates, steps),
         Product("recurrence", rows, gates, units, steps),
-        Product("projection", every, gates, wide, int(input_gradient), right=True),
+        Product("projection", every, gates, wide, right=True),
         Product("weight gradient", wide, every, gates, left=True),
         Product("weight gradient", units, every, gates, left=True),
-    ]
-
-
-def _keras(rows: int, steps: int, wide: int, units: int, input_gradient: bool) -> list[Product]:
-    gates = 4 * units
-    return [
-        Product("projection", rows, wide, gates, steps),
-        Product("recurrence", rows, units, gates, steps),
-        Product("recurrence", rows, gates, units, steps - 1, right=True),
-        Product("projection", rows, gates, wide, steps * input_gradient, right=True),
-        Product("weight gradient", wide, rows, gates, steps, left=True),
-        Product("weight gradient", units, rows, gates, steps, left=True),
     ]
 
 
@@ -116,6 +103,44 @@ def _dense(rows: int, wide: int, out: int) -> list[Product]:
 LARGE = ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 2048), (1200, 1024, 2048))
 
 
+class Taken(NamedTuple):
+    """Seconds by the wall, and of this process's threads on the processors together.
+
+    Where other work shares the cores the second is the steadier one, though not
+    untouched: caches and memory are shared as well.
+    """
+
+    wall: float
+    cpu: float
+
+    def least(self, other: Taken) -> Taken:
+        """The lesser of each."""
+        return Taken(min(self.wall, other.wall), min(self.cpu, other.cpu))
+
+
+class Speed(NamedTuple):
+    """Operations a second, by the wall and by a processor's second."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def of(cls, count: float, took: Taken) -> Speed:
+        """Of so many operations in that time."""
+        return cls(count / took.wall, count / max(took.cpu, 1e-9))
+
+    def most(self, other: Speed) -> Speed:
+        """The greater of each."""
+        return Speed(max(self.wall, other.wall), max(self.cpu, other.cpu))
+
+
+def taken(call: Callable[[], object]) -> Taken:
+    """What a call takes."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    return Taken(time.perf_counter() - wall, time.process_time() - cpu)
+
+
 class Multiplier:
     """float32 matmuls of TensorFlow's, timed on all cores."""
 
@@ -123,50 +148,53 @@ class Multiplier:
         import tensorflow as tf
 
         self._tf = tf
-        self._functions: dict[tuple, tuple] = {}
+        self._functions: dict[tuple[Product, int], Callable[[], float]] = {}
 
-    def rate(self, product: Product, seconds: float = 0.1) -> float:
-        """Operations a second of a product of this shape, the best of some stretches.
+    def rate(self, product: Product, seconds: float = 0.1) -> Speed:
+        """The best of some stretches of a product of this shape.
 
         The product's output feeds nothing and its inputs stay the same: a small
         kernel lies in the cache as it does inside a loop over time.
         """
         one = dataclasses.replace(product, times=1)
         inner = max(1, int(5e8 // one.operations))
-        call = self._function(one, inner)
+        if (one, inner) not in self._functions:
+            self._functions[one, inner] = self._function(one, inner)
+        call = self._functions[one, inner]
         call()
-        best, stop = float("inf"), time.perf_counter() + seconds
-        while time.perf_counter() < stop or best == float("inf"):
-            began = time.perf_counter()
-            call()
-            best = min(best, time.perf_counter() - began)
-        return inner * one.operations / best
+        best, stop = Taken(float("inf"), float("inf")), time.perf_counter() + seconds
+        while time.perf_counter() < stop or best.wall == float("inf"):
+            best = best.least(taken(call))
+        return Speed.of(inner * one.operations, best)
 
-    def peak(self, seconds: float = 0.5) -> float:
-        """The best rate over large shapes, operations a second."""
-        return max(self.rate(Product("", *shape), seconds) for shape in LARGE)
+    def peak(self, seconds: float = 0.5) -> Speed:
+        """The best over large shapes."""
+        peak = Speed(0.0, 0.0)
+        for shape in LARGE:
+            peak = peak.most(self.rate(Product("", *shape), seconds))
+        return peak
 
-    def floor(self, made: Sequence[Product], seconds: float = 0.1) -> dict[str, float]:
-        """Seconds that a step's products take by themselves, by part."""
-        floor: dict[str, float] = {}
-        rates: dict[tuple, float] = {}
+    def floor(self, made: Sequence[Product], seconds: float = 0.1) -> dict[str, Taken]:
+        """What a step's products take by themselves, by part."""
+        floor: dict[str, Taken] = {}
+        speeds: dict[tuple, Speed] = {}
         for product in made:
             shape = (product.m, product.k, product.n, product.left, product.right)
-            if product.operations and shape not in rates:
-                rates[shape] = self.rate(product, seconds)
-            if product.operations:
-                took = product.operations / rates[shape]
-                floor[product.part] = floor.get(product.part, 0.0) + took
+            if shape not in speeds:
+                speeds[shape] = self.rate(product, seconds)
+            wall, cpu = floor.get(product.part, Taken(0.0, 0.0))
+            wall += product.operations / speeds[shape].wall
+            floor[product.part] = Taken(wall, cpu + product.operations / speeds[shape].cpu)
         return floor
 
-    def _function(self, product: Product, inner: int):
+    def _function(self, product: Product, inner: int) -> Callable[[], float]:
         tf = self._tf
         a = tf.random.normal((product.k, product.m) if product.left else (product.m, product.k))
         b = tf.random.normal((product.n, product.k) if product.right else (product.k, product.n))
 
         @tf.function
         def call():
-            # One after the other, as in a loop over time; none is dropped.
+            # One after the other, as in a loop over time.
             def body(i, total):
                 made = tf.matmul(a, b, transpose_a=product.left, transpose_b=product.right)
                 return i + 1, made
@@ -175,4 +203,5 @@ class Multiplier:
             _, last = tf.while_loop(lambda i, _: i < inner, body, (0, first), parallel_iterations=1)
             return last[0, 0]
 
-        return lambda: float(call())
+        compiled = call.get_concrete_function()
+        return lambda: float(compiled())

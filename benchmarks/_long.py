@@ -98,7 +98,9 @@ def settings_of(run: Run, data: Path) -> Any:
     return config.trainer()
 
 
-def carry_out(run: Run, data: Path, results: Path = RESULTS, out: Path = OUT) -> Path:
+def carry_out(
+    run: Run, data: Path, results: Path = RESULTS, out: Path = OUT, quiet: bool = False
+) -> Path:
     """Runs it to its end, or goes on with one that was interrupted.
 
     Args:
@@ -106,10 +108,12 @@ def carry_out(run: Run, data: Path, results: Path = RESULTS, out: Path = OUT) ->
       data: folder of MIDI files.
       results: where the result goes.
       out: where the contest and what can be resumed are kept.
+      quiet: whether what the training tells is not printed.
 
     Returns:
       The file of the result.
     """
+    settings = None if run.contestant == "ngram" else settings_of(run, data)
     contest = prepare(data, run.salt, out=out)
     value: dict[str, Any] = {
         "benchmark": "training",
@@ -119,31 +123,30 @@ def carry_out(run: Run, data: Path, results: Path = RESULTS, out: Path = OUT) ->
         "contest": contest.facts,
         "machine": machine(),
     }
-    if run.contestant == "ngram":
+    if settings is None:
         order, nats = contest.ngram
         return write(value | {"seed": 0, "order": order, "nats": nats}, results)
-    settings = settings_of(run, data)
     going = out / f"going-{run.contestant}-{run.salt}-{_fingerprint(settings, contest)}"
     going.mkdir(parents=True, exist_ok=True)
-    value |= _train(settings, contest, going) | {"seed": settings.training.seed}
+    value |= _train(settings, contest, going, quiet) | {"seed": settings.training.seed}
     path = write(value, results)
     shutil.rmtree(going)
     return path
 
 
 def _fingerprint(settings: Any, contest: Contest) -> str:
-    """Of what makes a run the same run; mended code goes on with what was begun."""
-    facts = settings.to_dict() | {"code": "", "digest": contest.facts["digest"]}
+    """Of what makes a run the same run; `fit` goes on with no other."""
+    facts = settings.to_dict() | {"digest": contest.facts["digest"]}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _train(settings: Any, contest: Contest, going: Path) -> dict[str, Any]:
+def _train(settings: Any, contest: Contest, going: Path, quiet: bool) -> dict[str, Any]:
     from components.trainer.inference import InferenceModel
     from components.trainer.network import extract_weights
     from components.trainer.training import fit
 
     form, vocabulary = settings.window.form, contest.vocabulary
-    with Clock(going / "clock.jsonl") as clock:
+    with Clock(going / "clock.jsonl", quiet) as clock:
         fitted = fit(
             settings,
             vocabulary,
@@ -176,7 +179,8 @@ def served_nats(model: Any, patterns: Sequence[str]) -> float:
 
     from benchmarks._contest import windows
 
-    score = tf.function(model.score, reduce_retracing=True)
+    integers = [tf.TensorSpec(shape, tf.int32) for shape in ([None, None, 1], [None], [None])]
+    score = tf.function(model.score).get_concrete_function(*integers)
     longest, total, events = model.window.max_events, 0.0, 0
     rows = list(windows(patterns))
     for first in range(0, len(rows), 64):
@@ -186,7 +190,8 @@ def served_nats(model: Any, patterns: Sequence[str]) -> float:
             codes[place, : len(row["events"])] = row["events"]
         lengths = np.array([len(row["events"]) for row in batch], np.int32)
         scored = np.array([row["scored"] for row in batch], np.int32)
-        total += float(tf.reduce_sum(score(codes, lengths, scored)))
+        nats = score(*map(tf.constant, (codes, lengths, scored)))
+        total += float(tf.reduce_sum(nats))
         events += int(scored.sum())
     return total / events
 
@@ -198,9 +203,10 @@ class Clock(logging.Handler):
     process, all threads; an epoch that was interrupted has only those after.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, quiet: bool = False):
         super().__init__(logging.INFO)
         self.path = path
+        self.quiet = quiet
         self._logger = logging.getLogger("segue.progress")
 
     def __enter__(self) -> Clock:
@@ -216,10 +222,10 @@ class Clock(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Takes one line of the training's."""
         facts = getattr(record, "facts", {})
-        if "ngram_nats" in facts:  # the training begins
+        if "windows" in facts:  # the training begins
             self._mark()
             self._write({"start": 1})
-        elif "epoch" in facts and "nats" in facts:
+        elif "nats" in facts and "step" not in facts:  # the end of an epoch
             wall, cpu = self._wall, self._cpu
             self._mark()
             self._write(
@@ -230,7 +236,8 @@ class Clock(logging.Handler):
                     "cpu": round(self._cpu - cpu, 3),
                 }
             )
-        print(f"  {record.getMessage()}", flush=True)
+        if not self.quiet:
+            print(f"  {record.getMessage()}", flush=True)
 
     def epochs(self) -> list[dict[str, Any]]:
         """One entry an epoch, the last one written where one was done twice."""
@@ -255,9 +262,9 @@ class Clock(logging.Handler):
 def machine() -> dict[str, Any]:
     """Where it was measured: processor, cores, and what it ran on."""
     model = platform.processor() or platform.machine()
-    with_names = Path("/proc/cpuinfo")
-    if with_names.exists():
-        for line in with_names.read_text().splitlines():
+    described = Path("/proc/cpuinfo")
+    if described.exists():
+        for line in described.read_text().splitlines():
             if line.startswith("model name"):
                 model = line.partition(":")[2].strip()
                 break

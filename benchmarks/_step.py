@@ -1,22 +1,20 @@
 """One training step: how fast, against the matmul peak, and where its time goes.
 
-Steps run as in a training, `network.fit` over a `tf.data.Dataset`, on made-up
-windows: what is in them makes no difference to the arithmetic. The peak is taken
+Steps run as in a training, Keras's training function over a `tf.data.Dataset`, on
+made-up windows: what is in them makes no difference to the arithmetic. The peak is taken
 in the same process between them, so that what else the machine does disturbs both.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks._contest import Contest
-from benchmarks._flops import Multiplier, operations, products
+from benchmarks._flops import Multiplier, Speed, Taken, operations, products, taken
 from benchmarks._long import PRESETS
 from components.trainer.settings import TrainerSettings
 from music.vocabulary import Vocabulary
@@ -30,7 +28,7 @@ class Trained:
       settings: its own.
       sizes: of its vocabulary.
       network: ready to be fitted.
-      batches: of one call, made up.
+      batches: for one measurement, made up.
       steps: in them.
     """
 
@@ -54,11 +52,19 @@ class Trained:
         every = self.settings.window.length if self.settings.model.kind == "chain" else 1
         return self.settings.training.batch_size * every
 
-    def seconds(self) -> float:
-        """A step's, over one call."""
-        began = time.perf_counter()
-        self.network.fit(self.batches, verbose=0)
-        return (time.perf_counter() - began) / self.steps
+    def step(self) -> Taken:
+        """What a step takes, the mean of some."""
+        took = taken(lambda: run_steps(self, self.batches, self.steps))
+        return Taken(took.wall / self.steps, took.cpu / self.steps)
+
+
+def run_steps(one: Trained, batches: Any, steps: int) -> None:
+    """Some steps of a training, to their end."""
+    iterator, logs = iter(batches), None
+    for _ in range(0, steps, one.settings.training.steps_per_execution):
+        logs = one.network.train_function(iterator)
+    if logs is not None:
+        float(logs["nats"])  # waits
 
 
 def preset_settings(preset: str, *overrides: str) -> TrainerSettings:
@@ -98,16 +104,9 @@ def trained(
       steps: of a call.
       keras_lstm: Keras's own LSTM layers in place of ours.
     """
-    import keras
     import tensorflow as tf
 
-    from components.trainer import training
-    from components.trainer.network import build_network
-
-    network = build_network(settings.model, settings.window, vocabulary)
-    if keras_lstm:
-        network = keras.models.clone_model(network, clone_function=_with_keras_lstm)
-    training._compile(network, settings.model, settings.training, steps)
+    network = _compiled(settings, vocabulary, steps, keras_lstm)
     rng = np.random.default_rng(1)
     rows, length = settings.training.batch_size, settings.window.length
     sizes = vocabulary.sizes
@@ -124,13 +123,30 @@ def trained(
     return Trained(settings, sizes, network, batches, steps)
 
 
+def _compiled(
+    settings: TrainerSettings, vocabulary: Vocabulary, steps: int, keras_lstm: bool = False
+) -> Any:
+    import keras
+
+    from components.trainer import devices, training
+    from components.trainer.network import build_network
+
+    with devices.building(settings.training.precision):
+        network = build_network(settings.model, settings.window, vocabulary)
+        if keras_lstm:
+            network = keras.models.clone_model(network, clone_function=_with_keras_lstm)
+        training._compile(network, settings.model, settings.training, steps)
+        network.make_train_function()
+    return network
+
+
 def _with_keras_lstm(layer: Any) -> Any:
     from keras import layers
 
     from components.trainer.lstm import SequenceLSTM
 
     if isinstance(layer, SequenceLSTM):
-        return layers.LSTM(layer.units, return_sequences=True, name=layer.name)
+        return layers.LSTM(layer.units, return_sequences=layer.return_sequences, name=layer.name)
     return layer.__class__.from_config(layer.get_config())
 
 
@@ -139,35 +155,32 @@ class Rate:
     """What a network's steps reached.
 
     Attributes:
-      seconds: a step's, the best of the calls.
       targets: a second.
       flops: operations a second in matrix products.
       peak: of large matmuls, the best of those taken before, between and after.
     """
 
-    seconds: float
     targets: float
-    flops: float
-    peak: float
+    flops: Speed
+    peak: Speed
 
     @property
-    def share(self) -> float:
-        """Of the peak."""
-        return self.flops / self.peak
+    def share(self) -> Speed:
+        """Of the peak, from 0 to 1."""
+        return Speed(self.flops.wall / self.peak.wall, self.flops.cpu / self.peak.cpu)
 
 
 def measure_rate(one: Trained, multiplier: Multiplier, calls: int = 3) -> Rate:
-    """Steps and peak in turn, after a call that compiles."""
-    one.seconds()
-    peaks, steps = [multiplier.peak(0.25)], []
-    for _ in range(calls):
-        steps.append(one.seconds())
-        peaks.append(multiplier.peak(0.25))
-    best = min(steps)
-    return Rate(best, one.targets / best, one.operations / best, max(peaks))
+    """Steps and peak in turn, after a call that compiles; the best of each."""
+    one.step()
+    peak, step = multiplier.peak(0.2), one.step()
+    for _ in range(calls - 1):
+        peak, step = peak.most(multiplier.peak(0.2)), step.least(one.step())
+    peak = peak.most(multiplier.peak(0.2))
+    return Rate(one.targets / step.wall, Speed.of(one.operations, step), peak)
 
 
-def epoch_seconds(contest: Contest, settings: TrainerSettings, steps: int) -> tuple[float, float]:
+def epoch_seconds(contest: Contest, settings: TrainerSettings, steps: int) -> tuple[Taken, Taken]:
     """Seconds of an epoch's steps and of judging it, from a few steps on the real windows.
 
     Args:
@@ -178,49 +191,33 @@ def epoch_seconds(contest: Contest, settings: TrainerSettings, steps: int) -> tu
     Returns:
       The training steps of an epoch, and its pass over the held-out windows.
     """
-    from components.trainer import training
     from components.trainer.data import WindowData
-    from components.trainer.network import build_network
 
     vocabulary, form = contest.vocabulary, settings.window.form
     data = WindowData(settings, vocabulary)
-    network = build_network(settings.model, settings.window, vocabulary)
-    windows = data.count(contest.train(form), "train")
-    epoch = -(-windows // settings.training.batch_size)
-    training._compile(network, settings.model, settings.training, epoch)
-    batches = data.train(contest.train(form)).repeat()
-    # One pipeline for all calls, as in a training, where it is read once.
-    stream = iter(batches)
-    steps = min(steps, epoch)
-
-    def call(count: int) -> float:
-        taken = [next(stream) for _ in range(count)]
-        began = time.perf_counter()
-        for x, y, weight in taken:
-            network.train_on_batch(x, y, sample_weight=weight)
-        return (time.perf_counter() - began) / count
-
-    call(1)
-    step = min(call(steps), call(steps))
-    held_out = data.evaluation(contest.common(form))
+    shown, held_out = data.train(contest.train(form)), data.evaluation(contest.common(form))
+    network = _compiled(settings, vocabulary, shown.steps)
+    steps = min(steps, shown.steps)
+    one = Trained(settings, vocabulary.sizes, network, shown.epoch(0).take(steps), steps)
+    one.step()
+    learning = one.step().least(one.step())
     network.evaluate(held_out, verbose=0)
-    began = time.perf_counter()
-    network.evaluate(held_out, verbose=0)
-    return step * epoch, time.perf_counter() - began
+    judging = taken(lambda: network.evaluate(held_out, verbose=0))
+    return Taken(learning.wall * shown.steps, learning.cpu * shown.steps), judging
 
 
 # ---- where the time goes ---------------------------------------------------
 
 
-def parts(one: Trained, multiplier: Multiplier, calls: int = 5) -> list[tuple[str, float]]:
-    """Seconds of a step of a `chain` network, piece by piece.
+def parts(one: Trained, multiplier: Multiplier, calls: int = 5) -> list[tuple[str, Taken]]:
+    """What a step of a `chain` network takes, piece by piece.
 
     The pieces are timed by what a step takes without them: a graph is run as far as
     a point, then one piece further, and the difference is the piece's. `floor` lines
     are the matrix products of that kind by themselves, one after the other.
 
     Returns:
-      (piece, seconds) in the order of a step; the last is the whole step.
+      (piece, what it takes) in the order of a step, `step`, and the floor.
     """
     import keras
     import tensorflow as tf
@@ -233,7 +230,7 @@ def parts(one: Trained, multiplier: Multiplier, calls: int = 5) -> list[tuple[st
     variables = network.trainable_variables
 
     @tf.function
-    def recur():
+    def ahead_to_top():
         return tf.reduce_sum(body(x, training=True))
 
     @tf.function
@@ -248,30 +245,32 @@ def parts(one: Trained, multiplier: Multiplier, calls: int = 5) -> list[tuple[st
             [tf.reduce_sum(tf.convert_to_tensor(g)) for g in tape.gradient(loss, variables)]
         )
 
-    def best(call: Callable[[], object]) -> float:
-        call()
-        took = []
-        for _ in range(calls):
-            began = time.perf_counter()
-            call()
-            took.append(time.perf_counter() - began)
-        return min(took)
-
-    reached = [best(lambda f=f: float(f())) for f in (recur, ahead, back)]
-    one.seconds()
-    whole = min(one.seconds() for _ in range(calls))
+    pieces = [lambda: float(ahead_to_top()), lambda: float(ahead()), lambda: float(back())]
+    best = []
+    for call in pieces:
+        call()  # compiles
+        best.append(taken(call))
+    one.step()
+    whole = one.step()
+    # In turn, so that what else the machine does disturbs all alike.
+    for _ in range(calls):
+        best = [took.least(taken(call)) for took, call in zip(best, pieces, strict=True)]
+        whole = whole.least(one.step())
     training, window = one.settings.training, one.settings.window
     floor = multiplier.floor(products(model, one.sizes, training.batch_size, window.length))
-    pieces = [
-        ("embeddings and LSTM layers, forward", reached[0]),
-        ("heads and nats, forward", reached[1] - reached[0]),
-        ("backward", reached[2] - reached[1]),
-        ("optimizer, metrics, input", whole - reached[2]),
-        *((f"floor: {part}", seconds) for part, seconds in floor.items()),
-        ("floor", sum(floor.values())),
+
+    def between(after: Taken, before: Taken) -> Taken:
+        return Taken(after.wall - before.wall, after.cpu - before.cpu)
+
+    return [
+        ("embeddings and LSTM layers, forward", best[0]),
+        ("heads and nats, forward", between(best[1], best[0])),
+        ("backward", between(best[2], best[1])),
+        ("optimizer, metrics, input", between(whole, best[2])),
         ("step", whole),
+        *((f"floor: {part}", took) for part, took in floor.items()),
+        ("floor", Taken(sum(t.wall for t in floor.values()), sum(t.cpu for t in floor.values()))),
     ]
-    return pieces
 
 
 def by_operation(one: Trained, folder: Path) -> list[tuple[str, float, int]]:
@@ -287,9 +286,9 @@ def by_operation(one: Trained, folder: Path) -> list[tuple[str, float, int]]:
     """
     import tensorflow as tf
 
-    one.seconds()
+    one.step()
     tf.profiler.experimental.start(str(folder))
-    one.seconds()
+    one.step()
     tf.profiler.experimental.stop()
     (path,) = folder.rglob("*.xplane.pb")
     seconds: dict[str, float] = {}
@@ -314,7 +313,7 @@ def _traced(data: bytes) -> list[tuple[str, float]]:
         for line in plane.lines:
             for event in line.events:
                 # An executor's events are called "name:Kind".
-                name, colon, kind = names[event.metadata_id].rpartition(":")
+                _, colon, kind = names[event.metadata_id].rpartition(":")
                 # Kinds with an underscore before them are what optimization made.
                 if colon and (kind.startswith("_") or hasattr(tf.raw_ops, kind)):
                     found.append((kind, event.duration_ps / 1e12))
