@@ -205,6 +205,8 @@ class _Loop:
         while not progress.ended:
             if not progress.step:
                 self.network.reset_metrics()
+                # Keras does not know it yet when the training has just been restored.
+                running.reset_state()
             progress, loss = self._train(progress, running)
             progress = self._judge(progress, loss)
             self.teller.epoch(progress)
