@@ -161,13 +161,11 @@ def _compile(
     optimizer: keras.optimizers.Optimizer
     nats: keras.metrics.Metric
     if model.kind == "paper":
-        optimizer = keras.optimizers.Adam(rate, global_clipnorm=clip)
+        optimizer = devices.Adam(rate, global_clipnorm=clip)
         loss: keras.losses.Loss = keras.losses.CategoricalCrossentropy()
         nats = keras.metrics.CategoricalCrossentropy(name="nats", dtype="float32")
     else:
-        optimizer = keras.optimizers.AdamW(
-            rate, weight_decay=training.weight_decay, global_clipnorm=clip
-        )
+        optimizer = devices.AdamW(rate, weight_decay=training.weight_decay, global_clipnorm=clip)
         loss = ShareAndNats()
         nats = keras.metrics.MeanMetricWrapper(share_and_nats, name="nats", dtype="float32")
     network.compile(
