@@ -95,7 +95,7 @@ class _ClipsTogether:
             # Keras adds up the replicas' gradients after this.
             share = 1.0 / replica.num_replicas_in_sync
             grads_and_vars = zip([grad * share for grad in whole], variables, strict=True)
-        return super().apply_gradients(grads_and_vars)
+        return super().apply_gradients(grads_and_vars)  # type: ignore[misc]
 
 
 class Adam(_ClipsTogether, keras.optimizers.Adam):
