@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from music.codec import BOUNDARY, NotesCodec
-from music.errors import SegueError
 from music.vocabulary import build_vocabulary
 from music.windows import WindowSpec
 
@@ -178,11 +177,3 @@ def test_auto_is_float32_on_a_processor_and_half_where_there_are_tensor_cores(mo
         )
         assert devices.policy_name("auto") == policy
     assert devices.policy_name("bfloat16") == "mixed_bfloat16"
-
-
-def test_a_precision_that_does_not_exist_is_one_line():
-    with pytest.raises(SegueError) as caught:
-        settings(precision="half")
-    assert str(caught.value) == (
-        "precision 'half' is not allowed; it must be ('auto', 'float32', 'bfloat16', 'float16')"
-    )
