@@ -75,8 +75,8 @@ class _Lines(logging.Handler):
     def __init__(self, console):
         super().__init__(logging.DEBUG if console.is_terminal else logging.INFO)
         self.console = console
-        self._status = None
-        self._bar = None
+        self._status: Any = None
+        self._bar: Any = None
 
     @contextlib.contextmanager
     def status(self, text: str) -> Iterator[None]:

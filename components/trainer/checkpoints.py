@@ -3,10 +3,10 @@
 Keras's BackupAndRestore keeps the model's weights and the number of the epoch. A
 training that shall end as if it had never been killed also needs dropout's seeds,
 the best weights so far, the epochs' figures, the seconds used, and inside an epoch
-the running loss: one file holds them all. It is an uncompressed .npz, whose members
-carry checksums and whose table of contents stands at its end, so that half a file
-or a damaged one is told from a whole one. It is written under another name, brought
-to the disk, and renamed; the one before stays until the next, to fall back on.
+the running loss: one file holds them all. It is an uncompressed .npz with a digest
+behind it, so that half a file or a damaged one is told from a whole one. It is
+written under another name, brought to the disk, and renamed; the one before stays
+until the next, to fall back on.
 
 A checkpoint belongs to one training: the settings, the vocabulary, the windows to
 the byte, the libraries and the devices make its key, and no other is read.
@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from music.vocabulary import Vocabulary
 
 # Folders of other trainings that are left beside the one under way.
 OTHERS_KEPT = 1
+_DIGEST_BYTES = 16
 _NAME = re.compile(r"checkpoint-(\d{8})-(\d{8})\.npz")
 
 
@@ -150,10 +151,9 @@ class Checkpoints:
         for _, path in self._found():
             try:
                 progress, state, best = self._read(path)
-            except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as why:
-                reason = " ".join(str(why).split())[:120] or type(why).__name__
-                report("Trainer", f"the checkpoint {path} is left out: {reason}")
-                path.unlink()
+            except (OSError, ValueError) as why:
+                report("Trainer", f"the checkpoint {path} is left out: {why}")
+                path.unlink(missing_ok=True)
                 continue
             for variable, value in zip(self.variables, state, strict=True):
                 variable.assign(value)
@@ -170,7 +170,11 @@ class Checkpoints:
 
     def _read(self, path: Path) -> tuple[Progress, list[np.ndarray], list[np.ndarray]]:
         """Reads and checks a whole file before anything is changed by it."""
-        with np.load(path, allow_pickle=False) as file:
+        content = path.read_bytes()
+        body, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+        if _digest(body) != digest:
+            raise ValueError("it is damaged")
+        with np.load(io.BytesIO(body), allow_pickle=False) as file:
             header = json.loads(file["header"].tobytes())
             if header["key"] != self.key:
                 raise ValueError("it is of another training")
@@ -188,10 +192,17 @@ class Checkpoints:
         return progress, state, [by_variable[id(weight)] for weight in weights]
 
 
+def _digest(body: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
+
+
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     partial = path.with_suffix(".partial")
+    body = io.BytesIO()
+    np.savez(body, **arrays)
     with open(partial, "wb") as file:
-        np.savez(file, **arrays)
+        file.write(body.getbuffer())
+        file.write(_digest(body.getbuffer()))
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)

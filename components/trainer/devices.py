@@ -74,3 +74,33 @@ def machine(precision: str) -> dict[str, object]:
         "replicas": max(1, len(accelerators())),
         "policy": policy_name(precision),
     }
+
+
+class _ClipsTogether:
+    """Clips the gradient of the whole batch.
+
+    Keras clips what each replica brings, before the sum: with several GPUs another,
+    weaker rule than on one.
+    """
+
+    global_clipnorm: float | None
+
+    def apply_gradients(self, grads_and_vars):
+        replica = tf.distribute.get_replica_context()
+        if self.global_clipnorm and replica is not None and replica.num_replicas_in_sync > 1:
+            grads, variables = zip(*grads_and_vars, strict=True)
+            dense = [tf.convert_to_tensor(grad) for grad in grads]
+            whole = replica.all_reduce(tf.distribute.ReduceOp.SUM, dense)
+            whole, _ = tf.clip_by_global_norm(whole, self.global_clipnorm)
+            # Keras adds up the replicas' gradients after this.
+            share = 1.0 / replica.num_replicas_in_sync
+            grads_and_vars = zip([grad * share for grad in whole], variables, strict=True)
+        return super().apply_gradients(grads_and_vars)  # type: ignore[misc]
+
+
+class Adam(_ClipsTogether, keras.optimizers.Adam):
+    """Keras's Adam, alike on one device and on several."""
+
+
+class AdamW(_ClipsTogether, keras.optimizers.AdamW):
+    """Keras's AdamW, alike on one device and on several."""

@@ -42,11 +42,21 @@ class ShareAndNats(keras.losses.Loss):
 
     The network returns nats already; `y_true` carries the share, which no weight
     can change, so that the loss on the screen is that of the raw events. Averaged
-    over what the sample weights count.
+    over what the sample weights count, in all replicas together: the mean of their
+    means, as Keras has it, would weigh an event by how few there are beside it.
     """
 
     def __init__(self, reduction="mean_with_sample_weight", name="nats", **kwargs):
         super().__init__(reduction=reduction, name=name, **kwargs)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        loss = super().__call__(y_true, y_pred, sample_weight)
+        replica = tf.distribute.get_replica_context()
+        if sample_weight is None or replica is None or replica.num_replicas_in_sync == 1:
+            return loss
+        counted = tf.reduce_sum(tf.cast(sample_weight, loss.dtype))
+        everywhere = replica.all_reduce(tf.distribute.ReduceOp.MEAN, counted)
+        return loss * tf.math.divide_no_nan(counted, everywhere)
 
     def call(self, y_true, y_pred):
         return y_true + y_pred
@@ -151,13 +161,11 @@ def _compile(
     optimizer: keras.optimizers.Optimizer
     nats: keras.metrics.Metric
     if model.kind == "paper":
-        optimizer = keras.optimizers.Adam(rate, global_clipnorm=clip)
+        optimizer = devices.Adam(rate, global_clipnorm=clip)
         loss: keras.losses.Loss = keras.losses.CategoricalCrossentropy()
         nats = keras.metrics.CategoricalCrossentropy(name="nats", dtype="float32")
     else:
-        optimizer = keras.optimizers.AdamW(
-            rate, weight_decay=training.weight_decay, global_clipnorm=clip
-        )
+        optimizer = devices.AdamW(rate, weight_decay=training.weight_decay, global_clipnorm=clip)
         loss = ShareAndNats()
         nats = keras.metrics.MeanMetricWrapper(share_and_nats, name="nats", dtype="float32")
     network.compile(
@@ -192,21 +200,25 @@ class _Loop:
         self.network = network
         self.shown = shown
         self.batches = strategy.experimental_distribute_dataset(shown.epoch(0))
-        self.held_out = held_out
+        self.held_out_steps = int(held_out.cardinality())
+        self.held_out = strategy.experimental_distribute_dataset(held_out)
         self.kept = kept
         self.teller = teller
 
     def run(self, running: keras.metrics.Metric) -> Progress:
         """Trains to the end, and leaves the best epoch's weights in the network."""
         self.network.make_train_function()
+        self.network.make_test_function()
         progress = self.kept.restore()
         if progress.epochs or progress.step:
             self.teller.resumed(progress)
         while not progress.ended:
             if not progress.step:
                 self.network.reset_metrics()
+                # Keras does not know it yet when the training has just been restored.
+                running.reset_state()
             progress, loss = self._train(progress, running)
-            progress = self._judge(progress, loss)
+            progress = self._judge(progress, loss, running)
             self.teller.epoch(progress)
             if progress.best == len(progress.epochs):
                 self.kept.best = self.network.get_weights()
@@ -235,12 +247,20 @@ class _Loop:
                 saved = time.monotonic()
         return progress, float(running.result())
 
-    def _judge(self, progress: Progress, loss: float) -> Progress:
+    def _judge(self, progress: Progress, loss: float, running: keras.metrics.Metric) -> Progress:
+        """Closes an epoch with its held-out nats.
+
+        Not by `Model.evaluate`, which fails where a replica has no row of a batch.
+        """
         began = time.monotonic()
-        judged = self.network.evaluate(self.held_out, verbose=0, return_dict=True)
+        running.reset_state()
+        iterator = iter(self.held_out)
+        for _ in range(0, self.held_out_steps, self.training.steps_per_execution):
+            self.network.test_function(iterator)
+        nats = float(running.result())
         epoch = Epoch(
             loss=loss,
-            nats=float(judged["nats"]),
+            nats=nats,
             seconds=progress.seconds + time.monotonic() - began,
             learning_rate=float(keras.ops.convert_to_numpy(self.network.optimizer.learning_rate)),
         )
