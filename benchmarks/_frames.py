@@ -141,8 +141,8 @@ class NGramRolls(RollModel):
         songs = [to_codes(roll) for roll in rolls]
         paid = []
         for events, nll in zip(songs, self._ngram.nlls(songs), strict=True):
-            tokens = events.ravel()
-            closing = -np.log(self._ngram.probability(0, tokens[:-3], int(tokens[-3])))
+            tokens = events.ravel().tolist()
+            closing = -np.log(self._ngram.probability(0, tokens[:-3], tokens[-3]))
             paid.append(float(nll[_later(events)].sum()) + float(closing))
         return paid
 
@@ -244,8 +244,11 @@ class NetworkRolls(RollModel):
             tf.transpose(outputs.stack(), [1, 0, 2]), [-1, model.settings.units[-1]]
         )
         coming, target = (tf.reshape(value[:, 1:], [-1, 3]) for value in (codes, indices))
+        # What could have come: a step of whole frames, a pitch; of durations nothing is asked.
         ones = tf.ones_like(hidden[:, :1])
-        sums, earlier, nats, could = model.before_heads(hidden, ones), [], [], []
+        sums = model.before_heads(hidden, ones)
+        earlier: list[Any] = []
+        nats, could = [], []
         for field, codes_of in enumerate((self._steps, np.arange(BOUNDARY), None)):
             logits = tf.nn.log_softmax(model.logits(sums, field, earlier, ones))
             table = model.vocabulary.tables[field]

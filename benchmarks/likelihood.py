@@ -54,10 +54,12 @@ SHORT = (
     "model.units=[64,96,64]",
     "model.dense=64",
     "model.embedding=32",
-    "model.dropout=0.2",
-    "window.length=64",
-    "training.epochs=8",
-    "training.learning_rate=0.005",
+    "model.dropout=0.1",
+    "window.length=32",
+    "training.batch_size=8",
+    "training.epochs=6",
+    "training.learning_rate=0.004",
+    "training.transpose=0",
 )
 
 
