@@ -38,6 +38,7 @@ BIN = 25
 MOST_SONGS = 256
 MOST_SONGS_SLIDING = 16
 _ROWS = 64
+_BATCH = 512
 # Tables of an n-gram that lie elsewhere are copied here; more than this is too much.
 _MOST_TABLE_BYTES = 2**30
 
@@ -172,7 +173,7 @@ def song_beginnings(
     spec["song"] = tf.io.FixedLenFeature([], tf.string)
     spec["offset"] = tf.io.FixedLenFeature([], tf.int64)
     files = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(512)
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH)
     found: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
     for batch in records.map(lambda batch: tf.io.parse_example(batch, spec)):
         offsets, ids = batch["offset"].numpy(), batch["song"].numpy()
@@ -220,7 +221,9 @@ def event_nats(model: InferenceModel, songs: Sequence[np.ndarray]) -> list[np.nd
             (place, cut.offset, len(cut.events), cut.scored) for cut in model.window.cut(events)
         ]
     stretches = [stretch for stretch in stretches if stretch[3] > 0]
-    score = tf.function(model.score, reduce_retracing=True)
+    rows = tf.TensorSpec([None], tf.int32)
+    codes_spec = tf.TensorSpec([None, None, model.fields], tf.int32)
+    score = tf.function(model.score, input_signature=[codes_spec, rows, rows])
     for first in range(0, len(stretches), _ROWS):
         batch = stretches[first : first + _ROWS]
         longest = max(count for _, _, count, _ in batch)
