@@ -74,7 +74,10 @@ def create_pipeline(config: Configuration) -> Pipeline:
         schema=schema_gen.outputs["schema"],
         train_args=trainer_pb2.TrainArgs(),
         eval_args=trainer_pb2.EvalArgs(),
-        custom_config={"settings": json.dumps(trainer_settings.to_dict(), sort_keys=True)},
+        custom_config={
+            "settings": json.dumps(trainer_settings.to_dict(), sort_keys=True),
+            "checkpoints": str(config.checkpoints_dir),
+        },
     )
     trainer.add_upstream_node(example_validator)
     # A model is pushed for what it makes of songs that it has never seen.

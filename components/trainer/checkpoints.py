@@ -202,15 +202,13 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
         os.close(folder)
 
 
-def open_folder(base: str | None, key: str) -> str | None:
+def open_folder(base: str, key: str) -> str:
     """The folder of a training below `base`; old ones of other trainings go.
 
     Args:
-      base: of all trainings of a root; None keeps no checkpoints.
+      base: of all trainings of a root.
       key: of the training.
     """
-    if base is None:
-        return None
     others = [path for path in Path(base).glob("*") if path.is_dir() and path.name != key]
     others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for old in others[OTHERS_KEPT:]:

@@ -179,20 +179,23 @@ class TrainingWindows:
 
     Attributes:
       windows: how many there are.
+      passes: how often an epoch goes through them.
       steps: batches an epoch, the last one perhaps smaller.
     """
 
     def __init__(self, data: WindowData, patterns: Sequence[str]):
-        size = data.settings.training.batch_size
+        training = data.settings.training
+        size = training.batch_size
         self.windows = data.count(patterns, "train")
-        self.steps = -(-self.windows // size)
+        self.passes = max(1, -(-training.least_steps // -(-self.windows // size)))
+        self.steps = -(-self.windows * self.passes // size)
         prepare = data._last_window if data.settings.model.kind == "paper" else data._crop
         with tf.device("CPU:0"):
             stored = data._read(patterns).batch(self.windows).get_single_element()
             # One dataset serves all epochs, so that its functions are traced once.
             self._place = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
             place = tf.data.Dataset.from_tensors(0).map(lambda _: self._place.read_value())
-            chosen = place.flat_map(lambda at: self._numbers(data.settings.training.seed, at, size))
+            chosen = place.flat_map(lambda at: self._numbers(training.seed, at, size))
             self._batches = (
                 chosen.map(
                     lambda index, number: prepare(tuple(part[index] for part in stored), number),
@@ -223,10 +226,11 @@ class TrainingWindows:
             first = tf.constant([seed, which], tf.int64)
             return tf.random.experimental.stateless_fold_in(first, place[0])
 
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(self.windows, dtype=tf.int64), seed=stream(0)
-        )
+        every = tf.range(self.windows, dtype=tf.int64)
+        shuffle = tf.random.experimental.stateless_shuffle
+        passes = [shuffle(every, seed=stream(turn)) for turn in range(self.passes)]
         numbers = tf.random.stateless_uniform(
-            [self.windows], seed=stream(1), minval=None, maxval=None, dtype=tf.int64
+            [self.windows * self.passes], seed=stream(-1), minval=None, maxval=None, dtype=tf.int64
         )
+        order = tf.concat(passes, axis=0)
         return tf.data.Dataset.from_tensor_slices((order, numbers)).skip(place[1] * size)

@@ -93,23 +93,33 @@ def _forget_bias(shape, dtype=None):
 def lstm_sequence(x, kernel, recurrent, bias):
     """h of every step, with its gradient.
 
+    In half precision only the matmuls' factors are halved. The carry is a sum over
+    all steps and the gates decide by small differences: both stay float32.
+
     Args:
-      x: float32[N, T, D].
-      kernel: float32[D, 4u].
-      recurrent: float32[u, 4u].
-      bias: float32[4u].
+      x: float[N, T, D].
+      kernel: float[D, 4u].
+      recurrent: float[u, 4u].
+      bias: float[4u]; all of one dtype.
 
     Returns:
-      float32[N, T, u].
+      float[N, T, u], of the same dtype.
     """
     units = recurrent.shape[0]
+    dtype = x.dtype
+    exact = tf.float32 if dtype.size < 4 else dtype
     rows, steps = tf.shape(x)[0], tf.shape(x)[1]
+
+    def product(a, b, **transposed):
+        return tf.cast(tf.matmul(tf.cast(a, dtype), b, **transposed), exact)
+
     flat = tf.reshape(tf.transpose(x, [1, 0, 2]), [-1, x.shape[2]])
-    projected = tf.reshape(tf.matmul(flat, kernel) + bias, [steps, rows, 4 * units])
-    zeros = tf.zeros([rows, units], x.dtype)
+    projected = product(flat, kernel) + tf.cast(bias, exact)
+    projected = tf.reshape(projected, [steps, rows, 4 * units])
+    zeros = tf.zeros([rows, units], exact)
 
     def forward(t, h, c, gates, carries, outputs):
-        z = projected[t] + tf.matmul(h, recurrent)
+        z = projected[t] + product(h, recurrent)
         i, f, g, o = tf.split(z, 4, axis=1)
         i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
         c = f * c + i * g
@@ -118,7 +128,7 @@ def lstm_sequence(x, kernel, recurrent, bias):
         return t + 1, h, c, gates, carries.write(t, c), outputs.write(t, h)
 
     def array(width):
-        return tf.TensorArray(x.dtype, size=steps, element_shape=[None, width])
+        return tf.TensorArray(exact, size=steps, element_shape=[None, width])
 
     _, _, _, gates, carries, outputs = tf.while_loop(
         lambda t, *_: t < steps,
@@ -129,7 +139,7 @@ def lstm_sequence(x, kernel, recurrent, bias):
     gates, carries, hidden = gates.stack(), carries.stack(), outputs.stack()
 
     def gradient(upstream):
-        upstream = tf.transpose(upstream, [1, 0, 2])
+        upstream = tf.cast(tf.transpose(upstream, [1, 0, 2]), exact)
         transposed = tf.transpose(recurrent)
         before = tf.concat([zeros[None], carries[:-1]], axis=0)
 
@@ -147,7 +157,7 @@ def lstm_sequence(x, kernel, recurrent, bias):
                 ],
                 axis=1,
             )
-            return t - 1, tf.matmul(delta, transposed), dc * f, deltas.write(t, delta)
+            return t - 1, product(delta, transposed), dc * f, deltas.write(t, delta)
 
         _, _, _, deltas = tf.while_loop(
             lambda t, *_: t >= 0,
@@ -156,13 +166,14 @@ def lstm_sequence(x, kernel, recurrent, bias):
             maximum_iterations=steps,
         )
         delta = tf.reshape(deltas.stack(), [-1, 4 * units])
+        halved = tf.cast(delta, dtype)
         previous = tf.reshape(tf.concat([zeros[None], hidden[:-1]], axis=0), [-1, units])
-        dx = tf.reshape(tf.matmul(delta, kernel, transpose_b=True), [steps, rows, -1])
+        dx = tf.reshape(tf.matmul(halved, kernel, transpose_b=True), [steps, rows, -1])
         return (
             tf.transpose(dx, [1, 0, 2]),
-            tf.matmul(flat, delta, transpose_a=True),
-            tf.matmul(previous, delta, transpose_a=True),
-            tf.reduce_sum(delta, axis=0),
+            tf.matmul(flat, halved, transpose_a=True),
+            tf.matmul(tf.cast(previous, dtype), halved, transpose_a=True),
+            tf.cast(tf.reduce_sum(delta, axis=0), dtype),
         )
 
-    return tf.transpose(hidden, [1, 0, 2]), gradient
+    return tf.cast(tf.transpose(hidden, [1, 0, 2]), dtype), gradient

@@ -26,10 +26,12 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
       fn_args: TFX's FnArgs; `custom_config["settings"]` is the JSON of
-        `TrainerSettings.to_dict()`.
+        `TrainerSettings.to_dict()`; `custom_config["checkpoints"]`, which may be
+        missing, the folder below which trainings keep where they stand.
     """
     import tensorflow as tf
 
+    from components.trainer import checkpoints, devices
     from components.trainer.export import export
     from components.trainer.history import HISTORY_FILE
     from components.trainer.inference import InferenceModel
@@ -42,16 +44,22 @@ def run_fn(fn_args: Any) -> None:
     settings = TrainerSettings.from_dict(json.loads(fn_args.custom_config["settings"]))
     with tf.io.gfile.GFile(vocabulary_path(fn_args.train_files)) as file:
         vocabulary = Vocabulary.from_json(file.read())
-    fitted = fit(
-        settings, vocabulary, fn_args.train_files, fn_args.eval_files, fn_args.model_run_dir
-    )
+    train_files, eval_files = fn_args.train_files, fn_args.eval_files
+    base, folder = fn_args.custom_config.get("checkpoints"), None
+    if base:
+        # TFX gives every attempt a new folder; this one is found again by its key.
+        machine = devices.machine(settings.training.precision)
+        files = [*train_files, *eval_files]
+        key = checkpoints.training_key(settings, vocabulary, files, machine)
+        folder = checkpoints.open_folder(base, key)
+    fitted = fit(settings, vocabulary, train_files, eval_files, fn_args.model_run_dir, folder)
     weights = extract_weights(fitted.network, settings.model)
     model = InferenceModel(weights, settings.model, settings.window, vocabulary)
     history = fitted.history
     tf.io.gfile.makedirs(fn_args.model_run_dir)
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY_FILE), "w") as file:
         file.write(history.to_json())
-    tell_positions(weights, settings, vocabulary, fn_args.eval_files, fn_args.model_run_dir)
+    tell_positions(weights, settings, vocabulary, eval_files, fn_args.model_run_dir)
     training = {
         "preset": history.preset,
         "nats": history.nats,
@@ -65,3 +73,4 @@ def run_fn(fn_args: Any) -> None:
         "versions": history.versions,
     }
     export(model, training, fn_args.serving_model_dir)
+    checkpoints.discard(folder)

@@ -67,6 +67,7 @@ def _paper(settings: ModelSettings, window: WindowSpec, classes: int) -> keras.M
                 classes,
                 activation="softmax",
                 kernel_regularizer=_regularizer(settings),
+                dtype="float32",
                 name="head_0",
             ),
         ],

@@ -88,6 +88,8 @@ class TrainingSettings:
         -transpose..transpose (codecs that can be transposed only).
       max_minutes: the epoch that is under way then is the last; 0 is no limit.
       seed: of the weights, the order of the windows, their crops and dropout.
+      least_steps: an epoch goes through the windows of a small catalogue as often as
+        it takes for this many steps, with other crops each time; 0 is once.
       precision: of the arithmetic: `float32`, `bfloat16` or `float16` (weights, heads
         and loss stay float32), or `auto`, what suits the device.
       steps_per_execution: steps in one call of TensorFlow.
@@ -104,6 +106,7 @@ class TrainingSettings:
     transpose: int = 0
     max_minutes: float = 0.0
     seed: int = 7
+    least_steps: int = 0
     precision: str = "auto"
     steps_per_execution: int = 1
     jit: bool = False
@@ -116,6 +119,7 @@ class TrainingSettings:
         _check(self.schedule in schedules, "schedule", self.schedule, schedules)
         _check(self.patience >= 1, "patience", self.patience, "1 or more")
         _check(0 <= self.transpose <= 12, "transpose", self.transpose, "0..12 semitones")
+        _check(0 <= self.least_steps <= 1e6, "least_steps", self.least_steps, "0..1000000")
         _check(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         _check(self.clip_norm >= 0, "clip_norm", self.clip_norm, "0 or more")

@@ -135,6 +135,24 @@ def test_an_epoch_can_be_entered_at_any_step(files):
         assert flat(shown.epoch(5, step)) == whole[step:]
 
 
+def test_an_epoch_of_few_windows_goes_through_them_again_with_other_crops(files):
+    patterns, cuts = files(numbered(40, 40, 40, 40))
+    a_pass = -(-len(cuts) // 4)
+    assert data(least_steps=a_pass).train(patterns).passes == 1
+    shown = data(least_steps=2 * a_pass + 1).train(patterns)
+    assert (shown.windows, shown.passes) == (len(cuts), 3)
+    assert shown.steps == -(-3 * len(cuts) // 4)
+    crops = [heard.tobytes() for heard, *_ in rows(shown.epoch(0))]
+    assert len(crops) == 3 * len(cuts)
+    assert len(set(crops)) > 1.5 * len(cuts)
+    # Each pass shows every window: their songs come as often as they must.
+    songs = [[heard[0, 2] for heard, *_ in rows(shown.epoch(e))][: len(cuts)] for e in (0, 1)]
+    assert sorted(songs[0]) == sorted(songs[1])
+    assert songs[0] != songs[1]
+    step = shown.steps // 2
+    assert flat(shown.epoch(0))[step:] == flat(shown.epoch(0, step))
+
+
 def test_every_window_comes_at_every_place_equally_often(files, vocabulary):
     known, window = vocabulary("paper"), WindowSpec(LENGTH, "last")
     song = np.array(known.fields[0].kept[:10], np.int32)[:, None]

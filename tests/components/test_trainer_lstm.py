@@ -82,6 +82,24 @@ def test_one_layer_serves_every_length_and_its_model_can_be_saved(tmp_path):
     assert np.array_equal(again(x), model(x))
 
 
+def test_half_precision_stays_close_over_many_steps():
+    rng = np.random.default_rng(5)
+    shapes = ((2, 200, 6), (6, 32), (8, 32), (32,))
+    exact = [tf.constant(0.4 * rng.standard_normal(s).astype(np.float32)) for s in shapes]
+    halved = [tf.cast(value, tf.bfloat16) for value in exact]
+    found = []
+    for arguments in ([tf.cast(value, tf.float32) for value in halved], halved):
+        with tf.GradientTape() as tape:
+            tape.watch(arguments)
+            hidden = lstm_sequence(*arguments)
+            loss = tf.reduce_mean(tf.cast(hidden, tf.float32) ** 2)
+        assert hidden.dtype == arguments[0].dtype
+        gradients = tape.gradient(loss, arguments)
+        found.append([tf.cast(value, tf.float32).numpy() for value in (hidden, *gradients)])
+    for float32, bfloat16 in zip(*found, strict=True):
+        np.testing.assert_allclose(bfloat16, float32, atol=0.02 * np.abs(float32).max())
+
+
 def test_the_last_step_alone_is_that_of_the_sequence():
     ours, theirs = pair(units=6, inputs=5)
     last = SequenceLSTM(6, return_sequences=False)

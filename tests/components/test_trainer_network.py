@@ -204,3 +204,21 @@ def test_event_dropout_silences_a_field_of_an_event_as_a_whole(vocabulary):
     events = np.stack([rng.integers(0, size, (2, 9)) for size in known.sizes], axis=-1)
     # Nothing is dropped when a model is judged.
     assert np.array_equal(network([events, events]), network([events, events]))
+
+
+@pytest.mark.parametrize("kind", ["paper", "notes"])
+def test_in_half_precision_heads_and_nats_are_float32(vocabulary, kind):
+    known = vocabulary(kind)
+    settings = ModelSettings("paper" if kind == "paper" else "chain", **TINY)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = build_network(
+            settings, WindowSpec(9, "last" if kind == "paper" else "every"), known
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert {w.dtype for w in network.trainable_weights} == {"float32"}
+    assert network.get_layer("lstm_2").compute_dtype == "bfloat16"
+    assert network.get_layer("head_0").compute_dtype == "float32"
+    assert network.outputs[0].dtype == "float32"
