@@ -141,8 +141,8 @@ class NGramRolls(RollModel):
         songs = [to_codes(roll) for roll in rolls]
         paid = []
         for events, nll in zip(songs, self._ngram.nlls(songs), strict=True):
-            tokens = events.ravel()
-            closing = -np.log(self._ngram.probability(0, tokens[:-3], int(tokens[-3])))
+            tokens = events.ravel().tolist()
+            closing = -np.log(self._ngram.probability(0, tokens[:-3], tokens[-3]))
             paid.append(float(nll[_later(events)].sum()) + float(closing))
         return paid
 
@@ -186,25 +186,19 @@ class NetworkRolls(RollModel):
         return [paid.model for paid in self.paid(rolls)]
 
     def paid(self, rolls: Sequence[np.ndarray]) -> list[Paid]:
-        """For each roll what it pays, both ways."""
+        """For each roll what it pays, both ways; all have the same keys."""
         songs = [to_codes(roll) for roll in rolls]
         order = sorted(range(len(songs)), key=lambda place: len(songs[place]))
         result: dict[int, Paid] = {}
         for first in range(0, len(order), _ROWS):
             places = order[first : first + _ROWS]
-            told = self._scores([songs[place] for place in places])
-            for place, scores in zip(places, told, strict=True):
-                result[place] = _pay(songs[place], rolls[place].shape[1], *scores)
+            prices = self._prices([songs[place] for place in places], rolls[0].shape[1])
+            for place, row in zip(places, prices, strict=True):
+                result[place] = _pay(songs[place], row)
         return [result[place] for place in range(len(songs))]
 
-    def _scores(self, songs: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
-        """For each song what its events but the first cost, by field, and what they could.
-
-        Returns:
-          A song's nats float64[T - 1, 3] (step, pitch, duration), the log-probabilities
-          of all steps of whole frames float64[T - 1, MAX_FRAMES + 1], and of all pitches
-          float64[T - 1, 128].
-        """
+    def _prices(self, songs: list[np.ndarray], keys: int) -> Iterator[np.ndarray]:
+        """For each song what `_price` says of its events but the first, float64[6, T - 1]."""
         longest = max(map(len, songs))
         steps = -(-(longest - 1) // _STRETCH) * _STRETCH
         codes = np.zeros((len(songs), steps + 1, 3), np.int32)
@@ -213,18 +207,20 @@ class NetworkRolls(RollModel):
         state = np.zeros((len(songs), self._model.settings.state_size), np.float32)
         parts = []
         for first in range(0, steps, _STRETCH):
-            *scores, state = self._read(codes[:, first : first + _STRETCH + 1], state)
-            parts.append([score.numpy() for score in scores])
-        return [
-            tuple(
-                np.concatenate([part[kind][row] for part in parts])[: len(events) - 1].astype(float)
-                for kind in range(3)
-            )
-            for row, events in enumerate(songs)
-        ]
+            part = codes[:, first : first + _STRETCH + 1]
+            *scores, state = self._read(part, state)
+            parts.append(_price(part, keys, *(score.numpy().astype(float) for score in scores)))
+        prices = np.concatenate(parts, axis=2)
+        for row, events in enumerate(songs):
+            yield prices[:, row, : len(events) - 1]
 
     def _stretch(self, codes, state):
-        """(int32[N, S + 1, 3] codes, state) -> the scores of the last S, and the state."""
+        """What the last S of int32[N, S + 1, 3] codes cost, and what they could have been.
+
+        Returns:
+          Nats [N, S, 3] (step, pitch, duration), the log-probabilities of all steps of
+          whole frames [N, S, MAX_FRAMES + 1] and of all pitches [N, S, 128], the state.
+        """
         import tensorflow as tf
 
         model = self._model
@@ -245,7 +241,9 @@ class NetworkRolls(RollModel):
         )
         coming, target = (tf.reshape(value[:, 1:], [-1, 3]) for value in (codes, indices))
         ones = tf.ones_like(hidden[:, :1])
-        sums, earlier, nats, could = model.before_heads(hidden, ones), [], [], []
+        sums = model.before_heads(hidden, ones)
+        earlier: list[Any] = []
+        nats, could = [], []
         for field, codes_of in enumerate((self._steps, np.arange(BOUNDARY), None)):
             logits = tf.nn.log_softmax(model.logits(sums, field, earlier, ones))
             table = model.vocabulary.tables[field]
@@ -272,33 +270,58 @@ def _later(events: np.ndarray) -> np.ndarray:
     return (np.cumsum(events[:, 0]) >= FRAME) & (events[:, 1] != BOUNDARY)
 
 
-def _pay(
-    events: np.ndarray, keys: int, nats: np.ndarray, steps: np.ndarray, pitches: np.ndarray
-) -> Paid:
-    """A piece's nats from its events' scores, which `NetworkRolls._scores` describes."""
-    later = _later(events)[1:]
-    said = nats[later].sum() + nats[-1, 0]
+# What `_price` tells of an event, nats: as the model says, its step and all of it; and
+# renormalised, its step, its pitch, the end mark that its step would hold, and the end
+# mark with the silence of its step at least.
+_STEP, _ALL, _STEP_THERE, _PITCH_THERE, _END, _SILENCE = range(6)
 
-    before, now = events[:-1, 1], events[1:]
-    rows = np.arange(len(now))
+
+def _price(
+    codes: np.ndarray, keys: int, nats: np.ndarray, steps: np.ndarray, pitches: np.ndarray
+) -> np.ndarray:
+    """float64[6, N, S] from `NetworkRolls._stretch`'s scores of codes [N, S + 1, 3]."""
+    before, step, pitch = codes[:, :-1, 1], codes[:, 1:, 0], codes[:, 1:, 1]
     # A frame goes on until its highest key; behind a boundary it begins.
     lowest = np.where(before == BOUNDARY, LOWEST, before + 1)
-    goes_on = np.where(lowest < LOWEST + keys, steps[:, 0], -np.inf)
-    ends = np.logaddexp.reduce(steps[:, 1:], axis=1)
+    goes_on = np.where(lowest < LOWEST + keys, steps[..., 0], -np.inf)
+    ends = _log_sum(steps[..., 1:])
     whole = np.logaddexp(goes_on, ends)
-    step = whole - steps[rows, now[:, 0] // FRAME]
-    end_mark = whole - ends
+    frames = step[..., None] // FRAME
+    chosen = np.take_along_axis(steps, frames, axis=2)[..., 0]
+    # Of all steps at least as long.
+    tail = _log_sum(np.where(np.arange(steps.shape[2]) >= frames, steps, -np.inf))
 
-    lowest = np.where(now[:, 0] > 0, LOWEST, lowest)[:, None]
-    numbers = np.arange(pitches.shape[1])[None, :]
-    can = (numbers >= lowest) & (numbers < LOWEST + keys)
+    lowest = np.where(step > 0, LOWEST, lowest)
+    numbers = np.arange(pitches.shape[2])
+    can = (numbers >= lowest[..., None]) & (numbers < LOWEST + keys)
+    # Where nothing can, nothing is asked: behind the end of a song.
+    ascending = _log_sum(np.where(can, pitches, -np.inf))
+    note = np.take_along_axis(pitches, np.minimum(pitch, BOUNDARY - 1)[..., None], axis=2)
+    return np.stack(
+        [
+            nats[..., 0],
+            nats.sum(axis=2),
+            whole - chosen,
+            ascending - note[..., 0],
+            whole - ends,
+            whole - tail,
+        ]
+    )
+
+
+def _log_sum(logs: np.ndarray) -> np.ndarray:
+    """log of the sum of exp over the last axis; minus infinity where all are."""
+    top = np.maximum(logs.max(axis=-1, keepdims=True), np.finfo(float).min)
     with np.errstate(divide="ignore"):
-        whole_pitch = np.logaddexp.reduce(np.where(can, pitches, -np.inf), axis=1)
-    pitch = whole_pitch - pitches[rows, np.minimum(now[:, 1], BOUNDARY - 1)]
+        return np.log(np.exp(logs - top).sum(axis=-1)) + top[..., 0]
 
-    silence = now[-1, 0] // FRAME
-    closing = whole[-1] - np.logaddexp.reduce(steps[-1, silence:])
-    first = int(np.flatnonzero(np.append(later, True))[0])  # the event behind the first frame
-    given = end_mark[min(first, len(now) - 1)]
-    exact = step[later].sum() + pitch[later].sum() + closing - given
-    return Paid(float(said), float(exact))
+
+def _pay(events: np.ndarray, prices: np.ndarray) -> Paid:
+    """A piece's nats from those of its events but the first, float64[6, T - 1]."""
+    later = _later(events)[1:]
+    said = prices[_ALL, later].sum() + prices[_STEP, -1]
+    there = prices[_STEP_THERE, later].sum() + prices[_PITCH_THERE, later].sum()
+    # The first frame has ended where the first event behind it begins.
+    behind = min(int(np.append(later, True).argmax()), len(later) - 1)
+    there += prices[_SILENCE, -1] - prices[_END, behind]
+    return Paid(float(said), float(there))

@@ -28,7 +28,7 @@ from typing import Any
 
 from benchmarks._frames import ChordBigram, MarkovChain, NGramRolls
 from benchmarks._poly import FILES, FOLDER, prepare, read_rolls
-from benchmarks._poly_long import PRESETS, Run, averages, carry_out, kept, train
+from benchmarks._poly_long import PRESETS, RESULTS, Run, averages, carry_out, kept, train
 from benchmarks.ingest import row
 from music.errors import SegueError
 
@@ -54,10 +54,12 @@ SHORT = (
     "model.units=[64,96,64]",
     "model.dense=64",
     "model.embedding=32",
-    "model.dropout=0.2",
-    "window.length=64",
-    "training.epochs=8",
-    "training.learning_rate=0.005",
+    "model.dropout=0.1",
+    "window.length=32",
+    "training.batch_size=8",
+    "training.epochs=6",
+    "training.learning_rate=0.004",
+    "training.transpose=0",
 )
 
 
@@ -102,13 +104,19 @@ def _short() -> list[dict[str, Any]]:
     ]
 
 
-def table(data: str) -> str:
-    """What was published beside what is computed and what was trained here."""
-    rolls = read_rolls(data)
+def table(data: str, folder: Path = FOLDER, results: Path = RESULTS) -> str:
+    """What was published beside what is computed and what was trained here.
+
+    Args:
+      data: `JSB` or `Nottingham`.
+      folder: of the data sets.
+      results: of the long runs.
+    """
+    rolls = read_rolls(data, folder)
     lines = [(what, value, "published") for what, value in PUBLISHED[data].items()]
     for model, what in _BASELINES.items():
         lines.append((what, model(rolls["train"]).nats_a_frame(rolls["test"]), "computed here"))
-    values = kept(data)
+    values = kept(data, results)
     if values:
         means = averages(values)
         seeds = f"mean of {len(values)} seeds" if len(values) > 1 else f"seed {means['seeds'][0]}"

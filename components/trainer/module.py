@@ -36,6 +36,7 @@ def run_fn(fn_args: Any) -> None:
     from components.trainer.history import HISTORY_FILE
     from components.trainer.inference import InferenceModel
     from components.trainer.network import extract_weights
+    from components.trainer.positions import tell_positions
     from components.trainer.settings import TrainerSettings
     from components.trainer.training import fit
     from music.vocabulary import Vocabulary
@@ -52,16 +53,13 @@ def run_fn(fn_args: Any) -> None:
         key = checkpoints.training_key(settings, vocabulary, files, machine)
         folder = checkpoints.open_folder(base, key)
     fitted = fit(settings, vocabulary, train_files, eval_files, fn_args.model_run_dir, folder)
-    model = InferenceModel(
-        extract_weights(fitted.network, settings.model),
-        settings.model,
-        settings.window,
-        vocabulary,
-    )
+    weights = extract_weights(fitted.network, settings.model)
+    model = InferenceModel(weights, settings.model, settings.window, vocabulary)
     history = fitted.history
     tf.io.gfile.makedirs(fn_args.model_run_dir)
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY_FILE), "w") as file:
         file.write(history.to_json())
+    tell_positions(weights, settings, vocabulary, eval_files, fn_args.model_run_dir)
     training = {
         "preset": history.preset,
         "nats": history.nats,
