@@ -19,6 +19,10 @@ from music.errors import SegueError
 from music.vocabulary import Vocabulary
 
 
+class BrokeDown(SegueError):
+    """The loss is no number any more: what these settings come to, and no accident."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Fitted:
     """A trained network and how it came about.
@@ -72,7 +76,8 @@ def fit(
         one training alone, empty when it ends.
 
     Raises:
-      SegueError: a split without windows, or a loss that is no number.
+      SegueError: a split without windows.
+      BrokeDown: a loss that is no number; a SegueError, too.
     """
     keras.utils.set_random_seed(settings.training.seed)
     data = WindowData(settings, vocabulary)
@@ -183,7 +188,7 @@ class _Teller(keras.callbacks.Callback):
         logs = logs or {}
         loss, nats = float(logs["nats"]), float(logs["val_nats"])
         if not (math.isfinite(loss) and math.isfinite(nats)):
-            raise SegueError(
+            raise BrokeDown(
                 f"training broke down in epoch {epoch + 1}: the loss is {loss}; "
                 f"lower learning_rate ({self.training.learning_rate}) or clip_norm "
                 f"({self.training.clip_norm})"

@@ -1,0 +1,195 @@
+"""Trainings that are made once: the trials of a search, the arms of a study.
+
+A trial is `fit` with some settings on some windows, and nothing else: there is one
+way of training. What it was is kept as `history.json` in a folder of its own, under
+a key of all that decides it (the settings, the bytes of the windows and of the
+vocabulary, the code that trains, the versions of what computes), and whoever asks
+for the same trial again is given that file. So a search or a study that was killed
+goes on where it was: what is done is read, the training under way goes on from its
+checkpoint, and no state of the search itself has to survive.
+
+A training that broke down, its loss no number, is a result too and is kept as one.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import hashlib
+import importlib.resources
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from components.progress import LOGGER
+from components.trainer.history import HISTORY_FILE, History
+from components.trainer.settings import TrainerSettings
+from music.vocabulary import Vocabulary
+
+BROKEN_FILE = "broken.json"
+CHECKPOINT_FOLDER = "checkpoint"
+_PIECE = 2**22  # bytes
+
+# Modules of this package that have no part in how a network is fitted; any other,
+# new ones included, changes the keys when its code changes.
+_APART = {"export", "history", "inference", "module", "sampling", "space", "trials", "tuning"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A training that was asked for.
+
+    Attributes:
+      key: hex, 64 digits, of all that decides it.
+      history: what it was; None when it broke down.
+      reason: why it broke down; empty when it did not.
+      kept: whether it was there already.
+    """
+
+    key: str
+    history: History | None
+    reason: str = ""
+    kept: bool = False
+
+
+class Trials:
+    """The trials on one set of windows.
+
+    Args:
+      store: folder where trials are kept, each in a folder named by its key.
+      vocabulary: what indices mean.
+      train_files, eval_files: patterns of gzip TFRecords of windows.
+    """
+
+    def __init__(
+        self,
+        store: str | Path,
+        vocabulary: Vocabulary,
+        train_files: Sequence[str],
+        eval_files: Sequence[str],
+    ):
+        self.store = Path(store)
+        self.vocabulary = vocabulary
+        self.train_files = list(train_files)
+        self.eval_files = list(eval_files)
+        self._data = _digest(vocabulary, self.train_files, self.eval_files)
+
+    def key(self, settings: TrainerSettings) -> str:
+        """The name of the trial's folder; a preset's name and the rest of the code do not count."""
+        import keras
+        import tensorflow as tf
+
+        decides = {
+            **dataclasses.asdict(dataclasses.replace(settings, preset="", code=training_code())),
+            "data": self._data,
+            "versions": [keras.__version__, tf.__version__],
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+    def find(self, settings: TrainerSettings) -> Trial | None:
+        """The trial as it is kept; None when it has not been made."""
+        key = self.key(settings)
+        folder = self.store / key
+        # A file that is no longer whole is as good as none: the trial is made again.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            history = History.from_json((folder / HISTORY_FILE).read_text("utf-8"))
+            return Trial(key, history, kept=True)
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            broken = json.loads((folder / BROKEN_FILE).read_text("utf-8"))
+            return Trial(key, None, str(broken["reason"]), kept=True)
+        return None
+
+    def run(self, settings: TrainerSettings) -> Trial:
+        """The trial as it is kept, or made now.
+
+        Raises:
+          SegueError: as `fit`, but for a training that broke down, which is a result.
+        """
+        found = self.find(settings)
+        if found is not None:
+            return found
+        import keras
+
+        from components.trainer.training import BrokeDown, fit
+
+        key = self.key(settings)
+        folder = self.store / key
+        checkpoint = folder / CHECKPOINT_FOLDER
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        try:
+            history = fit(
+                settings,
+                self.vocabulary,
+                self.train_files,
+                self.eval_files,
+                checkpoint_dir=str(checkpoint),
+            ).history
+        except BrokeDown as error:
+            value = {"reason": str(error), "settings": settings.to_dict()}
+            _put(folder / BROKEN_FILE, json.dumps(value, indent=1, sort_keys=True) + "\n")
+            trial = Trial(key, None, str(error))
+        else:
+            _put(folder / HISTORY_FILE, history.to_json())
+            trial = Trial(key, history)
+        finally:
+            keras.backend.clear_session()  # or every graph stays until the last trial
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        return trial
+
+
+@contextlib.contextmanager
+def without_epochs() -> Iterator[None]:
+    """Leaves the lines of single trainings untold: a trial is told as one."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return getattr(record, "stage", "") != "Trainer"
+
+    LOGGER.addFilter(other)
+    try:
+        yield
+    finally:
+        LOGGER.removeFilter(other)
+
+
+def training_code() -> str:
+    """SHA-256 (hex) over the code that fits a network; comments and layout do not count."""
+    digest = hashlib.sha256()
+    folder = Path(str(importlib.resources.files(__package__)))
+    for path in sorted(folder.glob("*.py")):
+        if path.stem not in _APART:
+            tree = ast.parse(path.read_text("utf-8"))
+            digest.update(f"{path.stem}\0{ast.dump(tree)}\0".encode())
+    return digest.hexdigest()
+
+
+def _digest(vocabulary: Vocabulary, *splits: list[str]) -> str:
+    """SHA-256 (hex) over the vocabulary and the bytes of the windows, split by split.
+
+    Windows are written without dates, so the same ones give the same bytes.
+    """
+    import tensorflow as tf
+
+    digest = hashlib.sha256(vocabulary.to_json().encode())
+    for patterns in splits:
+        digest.update(b"split")
+        for path in sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern)):
+            one = hashlib.sha256()
+            with tf.io.gfile.GFile(path, "rb") as file:
+                while piece := file.read(_PIECE):
+                    one.update(piece)
+            digest.update(one.digest())
+    return digest.hexdigest()
+
+
+def _put(path: Path, text: str) -> None:
+    """Writes a file that is there whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
