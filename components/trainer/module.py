@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from components.trainer.settings import TrainerSettings
     from music.vocabulary import Vocabulary
 
 VOCABULARY_FILE = "vocabulary.json"
@@ -34,6 +35,16 @@ def read_vocabulary(train_files: list[str]) -> Vocabulary:
         return Vocabulary.from_json(file.read())
 
 
+def chosen_settings(fn_args: Any) -> TrainerSettings:
+    """The settings that a run asks for, with what a search before it found best."""
+    from components.trainer.settings import TrainerSettings
+    from components.trainer.space import with_choices
+
+    settings = TrainerSettings.from_dict(json.loads(fn_args.custom_config["settings"]))
+    found = getattr(fn_args, "hyperparameters", None)
+    return with_choices(settings, found["values"]) if found else settings
+
+
 def run_fn(fn_args: Any) -> None:
     """Trains on the windows of `fn_args` and exports the SavedModel.
 
@@ -48,14 +59,9 @@ def run_fn(fn_args: Any) -> None:
     from components.trainer.history import HISTORY_FILE
     from components.trainer.inference import InferenceModel
     from components.trainer.network import extract_weights
-    from components.trainer.settings import TrainerSettings
-    from components.trainer.space import with_choices
     from components.trainer.training import fit
 
-    settings = TrainerSettings.from_dict(json.loads(fn_args.custom_config["settings"]))
-    found = getattr(fn_args, "hyperparameters", None)
-    if found:
-        settings = with_choices(settings, found["values"])
+    settings = chosen_settings(fn_args)
     vocabulary = read_vocabulary(fn_args.train_files)
     fitted = fit(
         settings, vocabulary, fn_args.train_files, fn_args.eval_files, fn_args.model_run_dir

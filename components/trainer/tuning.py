@@ -121,13 +121,15 @@ class SettingsTuner(base_tuner.BaseTuner):
                 f"all {len(self.made)} trials of the search broke down; the first: "
                 f"{self.made[0].reason}"
             )
+        if self.made:
+            (best,) = self.get_best_hyperparameters()
+            report("Tuner", f"best: {_words(best.values)}", best=dict(best.values))
 
     def _tell(self, made: Trial, chosen: dict[str, Any]) -> None:
         number, of = len(self.made), self.tuning.trials
         done = [trial.history for trial in self.made if trial.history is not None]
         best = min((history.nats for history in done), default=None)
-        what = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in chosen.items())
-        line = f"trial {number} of at most {of}: {what}: "
+        line = f"trial {number} of at most {of}: {_words(chosen)}: "
         if made.history is None:
             line += made.reason
         else:
@@ -152,3 +154,7 @@ class SettingsTuner(base_tuner.BaseTuner):
             kept=made.kept,
             seconds_left=left,
         )
+
+
+def _words(chosen: dict[str, Any]) -> str:
+    return ", ".join(f"{name.partition('.')[2]} {value}" for name, value in chosen.items())

@@ -123,9 +123,9 @@ _CHANGES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "batch-64": ("batches of 64", {}, {"batch_size": 64}),
     "batch-128": ("batches of 128", {}, {"batch_size": 128}),
     "no-stopping": ("no early stopping", {}, {}),  # its patience: every epoch there is
-    "l1": (f"L1 penalty of {L1:g}", {"l1": L1}, {}),
-    "l2": (f"L2 penalty of {L2:g}", {"l2": L2}, {}),
-    "l1-l2": (f"L1 of {L1:g} and L2 of {L2:g}", {"l1": L1, "l2": L2}, {}),
+    "l1": (f"L1 penalty of {L1:.5f}", {"l1": L1}, {}),
+    "l2": (f"L2 penalty of {L2:.4f}", {"l2": L2}, {}),
+    "l1-l2": (f"L1 of {L1:.5f} and L2 of {L2:.4f}", {"l1": L1, "l2": L2}, {}),
     "tanh": ("tanh in the dense layer", {"activation": "tanh"}, {}),
     "sigmoid": ("sigmoid in the dense layer", {"activation": "sigmoid"}, {}),
     "gelu": ("GELU in the dense layer", {"activation": "gelu"}, {}),

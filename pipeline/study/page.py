@@ -31,42 +31,58 @@ def publish(root: Path, study: dict[str, Any]) -> None:
 
 def render(study: dict[str, Any]) -> str:
     """The page as HTML; the same record gives the same text."""
-    arms = {arm["name"]: arm for arm in study["arms"]}
     fitted = [arm for arm in study["arms"] if arm["broke_down"] is None]
     ngram = study["ngram"]["nats"]
-    sections = []
-    for question in study["questions"]:
-        answers = [
-            (label, arms[name])
-            for label, name in question["answers"]
-            if name in arms and arms[name]["broke_down"] is None
-        ]
-        if answers:
-            best = min(answers, key=lambda answer: answer[1]["best_nats"])
-            sections.append(
-                {
-                    "title": question["title"],
-                    "paper": question["paper"],
-                    "best": best[0] if len(answers) > 1 else None,
-                    "best_nats": best[1]["best_nats"],
-                    "plot": loss_curves(
-                        [_curve(label, arm) for label, arm in answers],
-                        ngram,
-                        name=question["name"],
-                        unit="nats a token",
-                    ),
-                }
-            )
+    sections = [
+        {
+            "title": question["title"],
+            "paper": question["paper"],
+            "found": _found(answers),
+            "plot": loss_curves(
+                [_curve(label, arm) for label, arm in answers],
+                ngram,
+                name=question["name"],
+                unit="nats a token",
+            ),
+        }
+        for question in study["questions"]
+        if (answers := _answers(question, fitted))
+    ]
+    rows: list[dict[str, Any] | None] = sorted(fitted, key=lambda arm: arm["best_nats"])
+    best = rows[0] if rows else None
+    if ngram is not None:  # where it stands among them
+        rows.insert(sum(arm["best_nats"] < ngram for arm in fitted), None)
     seconds = [(arm["title"], arm["seconds_an_epoch"]) for arm in fitted]
     return page(
         "study.html",
         title="The paper's experiment, section 4.2",
         study=study,
-        fitted=sorted(fitted, key=lambda arm: arm["best_nats"]),
+        rows=rows,
+        best=best,
         broken=[arm for arm in study["arms"] if arm["broke_down"] is not None],
         sections=sections,
         seconds_plot=bars(seconds, "seconds an epoch", name="seconds") if seconds else None,
     )
+
+
+def _answers(
+    question: dict[str, Any], fitted: list[dict[str, Any]]
+) -> list[tuple[str, dict[str, Any]]]:
+    """(label, arm) of the answers that there are."""
+    arms = {arm["name"]: arm for arm in fitted}
+    return [(label, arms[name]) for label, name in question["answers"] if name in arms]
+
+
+def _found(answers: list[tuple[str, dict[str, Any]]]) -> str:
+    """Which answer is best, as a sentence."""
+    if len(answers) < 2:
+        return ""
+    figures = {label: round(arm["best_nats"], 3) for label, arm in answers}
+    least = min(figures.values())
+    first = [label for label, nats in figures.items() if nats == least]
+    if len(first) == len(figures):
+        return f"No difference here: {least:.3f} nats each."
+    return f"Best here: {' and '.join(first)}, with {least:.3f} nats."
 
 
 def _curve(label: str, arm: dict[str, Any]) -> Curve:
