@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import statistics
 from typing import Any
@@ -35,7 +36,7 @@ def record(
     histories = [trial.history for trial in done.values() if trial.history is not None]
     some = histories[0] if histories else None
     ngram = some.ngram_nats if some else math.nan
-    return {
+    value = {
         "study": "paper",
         "size": size.name,
         "size_words": size.words,
@@ -58,6 +59,8 @@ def record(
         "arms": [_arm(arm, done[arm.name]) for arm in planned if arm.name in done],
         "versions": some.versions if some else {},
     }
+    found: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))  # tuples to lists
+    return found
 
 
 def _arm(arm: Arm, trial: Trial) -> dict[str, Any]:

@@ -30,9 +30,8 @@ def history(settings, nats, loss=2.0):
     epochs = tuple(
         Epoch(loss + 1 - number / 9, value, 3.0 + number, 1e-3) for number, value in enumerate(nats)
     )
-    return History(
-        "paper", settings.to_dict(), 12_345, 1000, 200, 2.25, epochs, {"keras": "3", "tensorflow": "2"}
-    )  # fmt: skip
+    versions = {"keras": "3", "tensorflow": "2"}
+    return History("paper", settings.to_dict(), 12_345, 1000, 200, 2.25, epochs, versions)
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +74,20 @@ class Reader(html.parser.HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def read(study):
+def text(study):
+    return render(study)
+
+
+@pytest.fixture(scope="module")
+def few(study):
+    """The record after two arms, whose page is drawn sooner."""
+    return {**study, "arms": study["arms"][:2]}
+
+
+@pytest.fixture(scope="module")
+def read(text):
     reader = Reader()
-    reader.feed(render(study))
+    reader.feed(text)
     assert not reader.open
     return reader
 
@@ -97,8 +107,8 @@ def test_the_table_has_every_arm_the_best_first_and_the_n_gram_in_its_place(read
     ]  # fmt: skip
 
 
-def test_what_it_ran_on_and_what_the_paper_found_stand_there(study):
-    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", render(study)))
+def test_what_it_ran_on_and_what_the_paper_found_stand_there(text):
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", text))
     for words in (
         "43 to learn from, 5 held out",
         "1,000 to learn from, 200 held out; each of 75 tokens",
@@ -113,41 +123,40 @@ def test_what_it_ran_on_and_what_the_paper_found_stand_there(study):
         assert words in text, words
 
 
-def test_nothing_is_fetched_and_no_name_stands_twice(read, study):
+def test_nothing_is_fetched_and_no_name_stands_twice(read, text):
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in read.tags}
-    assert not re.search(r"@import|https?://(?!www\.w3\.org/)", render(study))
+    assert not re.search(r"@import|https?://(?!www\.w3\.org/)", text)
     assert len(set(read.ids)) == len(read.ids)
-    text = render(study)
     assert set(re.findall(r'(?:url\(|href=")#([^)"]+)', text)) <= set(read.ids)
     assert text.count("<svg") == 6
     assert not re.search(r"#0[1-3]0[2-4][0-9a-f]{2}", text)  # stand-ins of colours
 
 
-def test_the_same_record_gives_the_same_bytes(study):
-    assert render(study) == render(json.loads(json.dumps(study)))
+def test_the_same_record_gives_the_same_bytes(few):
+    assert render(few) == render(json.loads(json.dumps(few)))
 
 
-def test_a_study_that_is_not_finished_says_so(study, tmp_path):
-    part = {**study, "arms": study["arms"][:2]}
-    publish(tmp_path, part)
+def test_a_study_that_is_not_finished_says_so(few, text, tmp_path):
+    publish(tmp_path, few)
     assert "Not finished: 2 of 13 arms so far." in (tmp_path / "study.html").read_text()
-    assert json.loads((tmp_path / "study.json").read_text()) == part
+    assert json.loads((tmp_path / "study.json").read_text()) == few
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.html", "study.json"]
-    assert "Not finished" not in render(study)
+    assert "Not finished" not in text
 
 
-def test_equal_answers_are_called_equal(study):
-    same = copy.deepcopy(study)
+def test_equal_answers_are_called_equal(few):
+    same = copy.deepcopy(few)
     figures = {name: same["arms"][0][name] for name in ("best_nats", "epochs", "best_epoch")}
     for arm in same["arms"]:
         arm.update(figures)
     assert "No difference here: 2.500 nats each." in render(same)
 
 
-def test_windows_without_an_n_gram_have_no_line_of_it(study):
-    without = {**study, "ngram": {"order": 5, "nats": None}}
-    assert "n-gram</td>" not in render(without)
-    assert "n-gram 2" not in render(without)
+def test_windows_without_an_n_gram_have_no_line_of_it(few):
+    without = {**few, "ngram": {"order": 5, "nats": None}}
+    text = render(without)
+    assert "n-gram</td>" not in text
+    assert "n-gram 2" not in text
 
 
 def test_a_record_without_a_finished_training_is_still_a_page(vocabulary):
@@ -172,7 +181,7 @@ def test_a_record_is_json_whatever_the_figures(vocabulary):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium to lay the page out")
 @pytest.mark.parametrize("width", [390, 1200])
-def test_the_page_never_scrolls_sideways(study, tmp_path, width):
+def test_the_page_never_scrolls_sideways(text, tmp_path, width):
     probe = (
         "<script>addEventListener('load', () => { const wide = [...document.querySelectorAll("
         "'main > *, section > *')].map(e => e.getBoundingClientRect().right);"
@@ -181,7 +190,7 @@ def test_the_page_never_scrolls_sideways(study, tmp_path, width):
     )
     path = tmp_path / "page.html"
     # Headless windows are 500 wide at least; a frame is as narrow as it is told to be.
-    path.write_text(render(study).replace("</body>", f"{probe}</body>"))
+    path.write_text(text.replace("</body>", f"{probe}</body>"))
     frame = tmp_path / "frame.html"
     frame.write_text(
         f'<iframe src="page.html" style="width:{width}px;height:900px;border:0"></iframe>'
@@ -190,7 +199,8 @@ def test_the_page_never_scrolls_sideways(study, tmp_path, width):
     )
     done = subprocess.run(
         [
-            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu",
+            "--allow-file-access-from-files",
             "--window-size=1400,1000", "--virtual-time-budget=5000", "--dump-dom", frame.as_uri(),
         ],
         capture_output=True, text=True, timeout=120, check=True,
