@@ -151,6 +151,11 @@ class Configuration:
         return self.root / "cache" / "trials"
 
     @property
+    def checkpoints_dir(self) -> Path:
+        """Where trainings keep where they stand, until they end."""
+        return self.root / "cache" / "training"
+
+    @property
     def logs_dir(self) -> Path:
         """Where the chatter goes."""
         return self.root / "logs"

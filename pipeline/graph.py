@@ -100,7 +100,7 @@ def create_pipeline(config: Configuration) -> Pipeline:
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
         train_args=trainer_pb2.TrainArgs(),
         eval_args=trainer_pb2.EvalArgs(),
-        custom_config={"settings": settings},
+        custom_config={"settings": settings, "checkpoints": str(config.checkpoints_dir)},
     )
     trainer.add_upstream_node(example_validator)
     # A model is pushed for what it makes of songs that it has never seen.

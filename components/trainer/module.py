@@ -50,11 +50,13 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
       fn_args: TFX's FnArgs; `custom_config["settings"]` is the JSON of
-        `TrainerSettings.to_dict()`. Where a Tuner ran before, `hyperparameters` is
-        the configuration of the best ones, which replace their settings.
+        `TrainerSettings.to_dict()`; `custom_config["checkpoints"]`, which may be
+        missing, the folder below which trainings keep where they stand. Where a
+        Tuner ran before, `hyperparameters` is the configuration of the best ones.
     """
     import tensorflow as tf
 
+    from components.trainer import checkpoints, devices
     from components.trainer.export import export
     from components.trainer.history import HISTORY_FILE
     from components.trainer.inference import InferenceModel
@@ -63,9 +65,15 @@ def run_fn(fn_args: Any) -> None:
 
     settings = chosen_settings(fn_args)
     vocabulary = read_vocabulary(fn_args.train_files)
-    fitted = fit(
-        settings, vocabulary, fn_args.train_files, fn_args.eval_files, fn_args.model_run_dir
-    )
+    train_files, eval_files = fn_args.train_files, fn_args.eval_files
+    base, folder = fn_args.custom_config.get("checkpoints"), None
+    if base:
+        # TFX gives every attempt a new folder; this one is found again by its key.
+        machine = devices.machine(settings.training.precision)
+        files = [*train_files, *eval_files]
+        key = checkpoints.training_key(settings, vocabulary, files, machine)
+        folder = checkpoints.open_folder(base, key)
+    fitted = fit(settings, vocabulary, train_files, eval_files, fn_args.model_run_dir, folder)
     model = InferenceModel(
         extract_weights(fitted.network, settings.model),
         settings.model,
@@ -89,3 +97,4 @@ def run_fn(fn_args: Any) -> None:
         "versions": history.versions,
     }
     export(model, training, fn_args.serving_model_dir)
+    checkpoints.discard(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Sequence
 
@@ -11,16 +10,17 @@ import keras
 import tensorflow as tf
 
 from components.progress import report
-from components.trainer.data import WindowData
+from components.trainer import devices
+from components.trainer.checkpoints import Checkpoints, Progress, training_key
+from components.trainer.data import TrainingWindows, WindowData
 from components.trainer.history import Epoch, History
 from components.trainer.network import build_network
 from components.trainer.settings import ModelSettings, TrainerSettings, TrainingSettings
-from music.errors import SegueError
+from components.trainer.telling import Teller
 from music.vocabulary import Vocabulary
 
-
-class BrokeDown(SegueError):
-    """The loss is no number any more: what these settings come to, and no accident."""
+# Between two checkpoints inside an epoch.
+CHECKPOINT_SECONDS = 45.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,82 +67,77 @@ def fit(
 ) -> Fitted:
     """Trains until the epochs, the patience or the minutes are used up.
 
+    With a `checkpoint_dir` a training that is killed at whatever instant, and begun
+    again with the same arguments, goes on from its last epoch, or from a step inside
+    it that lies less than a minute back; on a processor it ends with the same weights
+    and the same history (but for the seconds) as one that was never killed, to the
+    bit. One that broke down keeps the checkpoint of its last good epoch.
+
     Args:
       settings: the network's shape, and how it is fitted.
       vocabulary: what indices mean.
       train_files, eval_files: patterns of gzip TFRecords of windows.
       log_dir: for TensorBoard's logs.
-      checkpoint_dir: where a training that was killed goes on from; the folder of
-        one training alone, empty when it ends.
+      checkpoint_dir: the folder of this training alone. What ended is kept there, so
+        that not even a kill while the model is written loses it: the caller removes
+        it then (`checkpoints.discard`).
 
     Raises:
       SegueError: a split without windows.
       BrokeDown: a loss that is no number; a SegueError, too.
     """
-    keras.utils.set_random_seed(settings.training.seed)
+    training = settings.training
+    keras.utils.set_random_seed(training.seed)
     data = WindowData(settings, vocabulary)
-    windows = data.count(train_files, "train")
+    shown = data.train(train_files)
     held_out = data.count(eval_files, "eval")
     ngram_nats = data.ngram_nats(eval_files)
-    steps = math.ceil(windows / settings.training.batch_size)
-    strategy = _strategy()
-    with strategy.scope():
+    with devices.building(training.precision) as strategy:
         network = build_network(settings.model, settings.window, vocabulary)
-        _compile(network, settings.model, settings.training, steps)
+        running = _compile(network, settings.model, training, shown.steps)
+        network.optimizer.build(network.trainable_variables)
+    key = ""
+    if checkpoint_dir is not None:
+        files = [*train_files, *eval_files]
+        key = training_key(settings, vocabulary, files, devices.machine(training.precision))
+    kept = Checkpoints(
+        checkpoint_dir, key, network, [*network.optimizer.variables, *running.variables]
+    )
     report(
         "Trainer",
-        f"{windows:,} windows to learn from, {held_out:,} held out; "
-        f"{network.count_params():,} parameters; at most {settings.training.epochs} epochs; "
+        f"{shown.windows:,} windows to learn from, {held_out:,} held out; "
+        f"{network.count_params():,} parameters; at most {training.epochs} epochs; "
         f"the n-gram stands at {ngram_nats:.3f} nats an event",
-        windows=windows,
+        windows=shown.windows,
         held_out=held_out,
         parameters=network.count_params(),
         ngram_nats=ngram_nats,
     )
-    teller = _Teller(settings.training)
-    # It restores the best weights at the end, stopped early or not.
-    stopper = keras.callbacks.EarlyStopping(
-        monitor="val_nats",
-        mode="min",
-        patience=settings.training.patience,
-        restore_best_weights=True,
-        start_from_epoch=0,
-    )
-    callbacks: list[keras.callbacks.Callback] = [teller, stopper]
-    if log_dir:
-        callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
-    network.fit(
-        data.train(train_files),
-        validation_data=data.evaluation(eval_files),
-        epochs=settings.training.epochs,
-        callbacks=callbacks,
-        verbose=0,
-    )
+    teller = Teller(training, shown.steps, ngram_nats, log_dir)
+    loop = _Loop(training, network, strategy, shown, data.evaluation(eval_files), kept, teller)
+    try:
+        progress = loop.run(running)
+    finally:
+        teller.close()
     return Fitted(
         network=network,
         history=History(
             preset=settings.preset,
             settings=settings.to_dict(),
             parameters=network.count_params(),
-            windows=windows,
+            windows=shown.windows,
             held_out=held_out,
             ngram_nats=ngram_nats,
-            epochs=tuple(teller.epochs),
+            epochs=progress.epochs,
             versions={"keras": keras.__version__, "tensorflow": tf.__version__},
         ),
     )
 
 
-def _strategy() -> tf.distribute.Strategy:
-    """All GPUs when there are several; otherwise whatever TensorFlow picks."""
-    if len(tf.config.list_physical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
-
-
 def _compile(
     network: keras.Model, model: ModelSettings, training: TrainingSettings, steps: int
-) -> None:
+) -> keras.metrics.Metric:
+    """Compiles; the metric holds the nats of the epoch so far."""
     rate: float | keras.optimizers.schedules.LearningRateSchedule = training.learning_rate
     if training.schedule == "cosine":
         total = steps * training.epochs
@@ -154,68 +149,108 @@ def _compile(
             warmup_steps=max(1, total // 20),
         )
     clip = training.clip_norm or None
+    optimizer: keras.optimizers.Optimizer
+    nats: keras.metrics.Metric
     if model.kind == "paper":
-        network.compile(
-            optimizer=keras.optimizers.Adam(rate, global_clipnorm=clip),
-            loss=keras.losses.CategoricalCrossentropy(),
-            weighted_metrics=[keras.metrics.CategoricalCrossentropy(name="nats")],
-            jit_compile=False,
-        )
-        return
-    network.compile(
-        optimizer=keras.optimizers.AdamW(
+        optimizer = keras.optimizers.Adam(rate, global_clipnorm=clip)
+        loss: keras.losses.Loss = keras.losses.CategoricalCrossentropy()
+        nats = keras.metrics.CategoricalCrossentropy(name="nats", dtype="float32")
+    else:
+        optimizer = keras.optimizers.AdamW(
             rate, weight_decay=training.weight_decay, global_clipnorm=clip
-        ),
-        loss=ShareAndNats(),
-        weighted_metrics=[keras.metrics.MeanMetricWrapper(share_and_nats, name="nats")],
-        jit_compile=False,
-    )
-
-
-class _Teller(keras.callbacks.Callback):
-    """Tells each epoch, watches the clock, and stops at a loss that is no number."""
-
-    def __init__(self, training: TrainingSettings):
-        super().__init__()
-        self.training = training
-        self.epochs: list[Epoch] = []
-        self._began = 0.0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._began = time.monotonic()
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs = logs or {}
-        loss, nats = float(logs["nats"]), float(logs["val_nats"])
-        if not (math.isfinite(loss) and math.isfinite(nats)):
-            raise BrokeDown(
-                f"training broke down in epoch {epoch + 1}: the loss is {loss}; "
-                f"lower learning_rate ({self.training.learning_rate}) or clip_norm "
-                f"({self.training.clip_norm})"
-            )
-        took = time.monotonic() - self._began
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        self.epochs.append(Epoch(loss, nats, took, rate))
-        seconds = sum(epoch.seconds for epoch in self.epochs)
-        best = min(epoch.nats for epoch in self.epochs)
-        left = seconds / len(self.epochs) * (self.training.epochs - len(self.epochs))
-        if self.training.max_minutes:
-            left = min(left, max(0.0, 60 * self.training.max_minutes - seconds))
-            if seconds >= 60 * self.training.max_minutes:
-                self.model.stop_training = True
-        report(
-            "Trainer",
-            f"epoch {epoch + 1} of {self.training.epochs}: loss {loss:.3f}, "
-            f"held-out {nats:.3f} nats an event (best {best:.3f}), "
-            f"at most {_clock(left)} left",
-            epoch=epoch + 1,
-            epochs=self.training.epochs,
-            loss=loss,
-            nats=nats,
-            best=best,
-            seconds_left=left,
         )
+        loss = ShareAndNats()
+        nats = keras.metrics.MeanMetricWrapper(share_and_nats, name="nats", dtype="float32")
+    network.compile(
+        optimizer=optimizer,
+        loss=loss,
+        weighted_metrics=[nats],
+        jit_compile=training.jit,
+        steps_per_execution=training.steps_per_execution,
+    )
+    return nats
 
 
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+class _Loop:
+    """Epoch after epoch.
+
+    The steps are Keras's own training function (several at a call, distributed,
+    compiled, as the settings have it). The loop around it is not `Model.fit`, which
+    cannot begin inside an epoch and keeps what its callbacks know to itself.
+    """
+
+    def __init__(
+        self,
+        training: TrainingSettings,
+        network: keras.Model,
+        strategy: tf.distribute.Strategy,
+        shown: TrainingWindows,
+        held_out: tf.data.Dataset,
+        kept: Checkpoints,
+        teller: Teller,
+    ):
+        self.training = training
+        self.network = network
+        self.shown = shown
+        self.batches = strategy.experimental_distribute_dataset(shown.epoch(0))
+        self.held_out = held_out
+        self.kept = kept
+        self.teller = teller
+
+    def run(self, running: keras.metrics.Metric) -> Progress:
+        """Trains to the end, and leaves the best epoch's weights in the network."""
+        self.network.make_train_function()
+        progress = self.kept.restore()
+        if progress.epochs or progress.step:
+            self.teller.resumed(progress)
+        while not progress.ended:
+            if not progress.step:
+                self.network.reset_metrics()
+            progress, loss = self._train(progress, running)
+            progress = self._judge(progress, loss)
+            self.teller.epoch(progress)
+            if progress.best == len(progress.epochs):
+                self.kept.best = self.network.get_weights()
+            progress = dataclasses.replace(progress, ended=self._is_enough(progress))
+            self.kept.save(progress)
+        if isinstance(self.network.optimizer, keras.optimizers.Optimizer):
+            self.network.optimizer.finalize_variable_values(self.network.trainable_variables)
+        self.network.set_weights(self.kept.best)
+        return progress
+
+    def _train(self, progress: Progress, running: keras.metrics.Metric) -> tuple[Progress, float]:
+        """The rest of an epoch; the running nats at its end."""
+        self.shown.epoch(len(progress.epochs), progress.step)
+        iterator = iter(self.batches)
+        before, began = progress.seconds, time.monotonic()
+        saved = began
+        while progress.step < self.shown.steps:
+            logs = self.network.train_function(iterator)
+            now = time.monotonic()
+            step = min(progress.step + self.training.steps_per_execution, self.shown.steps)
+            progress = dataclasses.replace(progress, step=step, seconds=before + now - began)
+            due = now - saved >= CHECKPOINT_SECONDS and step < self.shown.steps
+            self.teller.step(progress, logs["nats"], look=due)
+            if due:
+                self.kept.save(progress)
+                saved = time.monotonic()
+        return progress, float(running.result())
+
+    def _judge(self, progress: Progress, loss: float) -> Progress:
+        began = time.monotonic()
+        judged = self.network.evaluate(self.held_out, verbose=0, return_dict=True)
+        epoch = Epoch(
+            loss=loss,
+            nats=float(judged["nats"]),
+            seconds=progress.seconds + time.monotonic() - began,
+            learning_rate=float(keras.ops.convert_to_numpy(self.network.optimizer.learning_rate)),
+        )
+        return Progress((*progress.epochs, epoch))
+
+    def _is_enough(self, progress: Progress) -> bool:
+        done, seconds = len(progress.epochs), sum(epoch.seconds for epoch in progress.epochs)
+        return (
+            done >= self.training.epochs
+            or done - progress.best >= self.training.patience
+            or 0 < 60 * self.training.max_minutes <= seconds
+        )

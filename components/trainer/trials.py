@@ -3,7 +3,7 @@
 A trial is `fit` with some settings on some windows, and nothing else: there is one
 way of training. What it was is kept as `history.json` in a folder of its own, under
 a key of all that decides it (the settings, the bytes of the windows and of the
-vocabulary, the code that trains, the versions of what computes), and whoever asks
+vocabulary, the code that trains, the libraries, the kind of machine), and whoever asks
 for the same trial again is given that file. So a search or a study that was killed
 goes on where it was: what is done is read, the training under way goes on from its
 checkpoint, and no state of the search itself has to survive.
@@ -21,7 +21,6 @@ import importlib.resources
 import json
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -32,11 +31,13 @@ from music.vocabulary import Vocabulary
 
 BROKEN_FILE = "broken.json"
 CHECKPOINT_FOLDER = "checkpoint"
-_PIECE = 2**22  # bytes
 
 # Modules of this package that have no part in how a network is fitted; any other,
 # new ones included, changes the keys when its code changes.
-_APART = {"export", "history", "inference", "module", "sampling", "space", "trials", "tuning"}
+_APART = {
+    "checkpoints", "export", "history", "inference", "module", "positions", "sampling", "space",
+    "telling", "trials", "tuning",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Trial:
     """A training that was asked for.
 
     Attributes:
-      key: hex, 64 digits, of all that decides it.
+      key: of all that decides it, 32 hexadecimal digits.
       history: what it was; None when it broke down.
       reason: why it broke down; empty when it did not.
       kept: whether it was there already.
@@ -76,19 +77,17 @@ class Trials:
         self.vocabulary = vocabulary
         self.train_files = list(train_files)
         self.eval_files = list(eval_files)
-        self._data = _digest(vocabulary, self.train_files, self.eval_files)
 
     def key(self, settings: TrainerSettings) -> str:
         """The name of the trial's folder; a preset's name and the rest of the code do not count."""
-        import keras
-        import tensorflow as tf
+        from components.trainer import checkpoints, devices
 
-        decides = {
-            **dataclasses.asdict(dataclasses.replace(settings, preset="", code=training_code())),
-            "data": self._data,
-            "versions": [keras.__version__, tf.__version__],
-        }
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        return checkpoints.training_key(
+            dataclasses.replace(settings, preset="", code=training_code()),
+            self.vocabulary,
+            [*self.train_files, *self.eval_files],
+            devices.machine(settings.training.precision),
+        )
 
     def find(self, settings: TrainerSettings) -> Trial | None:
         """The trial as it is kept; None when it has not been made."""
@@ -114,19 +113,21 @@ class Trials:
             return found
         import keras
 
-        from components.trainer.training import BrokeDown, fit
+        from components.trainer import checkpoints
+        from components.trainer.telling import BrokeDown
+        from components.trainer.training import fit
 
         key = self.key(settings)
         folder = self.store / key
-        checkpoint = folder / CHECKPOINT_FOLDER
-        checkpoint.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = str(folder / CHECKPOINT_FOLDER)
         try:
             history = fit(
                 settings,
                 self.vocabulary,
                 self.train_files,
                 self.eval_files,
-                checkpoint_dir=str(checkpoint),
+                checkpoint_dir=checkpoint,
             ).history
         except BrokeDown as error:
             value = {"reason": str(error), "settings": settings.to_dict()}
@@ -137,16 +138,19 @@ class Trials:
             trial = Trial(key, history)
         finally:
             keras.backend.clear_session()  # or every graph stays until the last trial
-        shutil.rmtree(checkpoint, ignore_errors=True)
+        checkpoints.discard(checkpoint)
         return trial
 
 
 @contextlib.contextmanager
 def without_epochs() -> Iterator[None]:
-    """Leaves the lines of single trainings untold: a trial is told as one."""
+    """Leaves the lines of single trainings untold: a trial is told as one.
+
+    Ticks, from which a terminal draws its bar, pass.
+    """
 
     def other(record: logging.LogRecord) -> bool:
-        return getattr(record, "stage", "") != "Trainer"
+        return getattr(record, "stage", "") != "Trainer" or record.levelno < logging.INFO
 
     LOGGER.addFilter(other)
     try:
@@ -163,25 +167,6 @@ def training_code() -> str:
         if path.stem not in _APART:
             tree = ast.parse(path.read_text("utf-8"))
             digest.update(f"{path.stem}\0{ast.dump(tree)}\0".encode())
-    return digest.hexdigest()
-
-
-def _digest(vocabulary: Vocabulary, *splits: list[str]) -> str:
-    """SHA-256 (hex) over the vocabulary and the bytes of the windows, split by split.
-
-    Windows are written without dates, so the same ones give the same bytes.
-    """
-    import tensorflow as tf
-
-    digest = hashlib.sha256(vocabulary.to_json().encode())
-    for patterns in splits:
-        digest.update(b"split")
-        for path in sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern)):
-            one = hashlib.sha256()
-            with tf.io.gfile.GFile(path, "rb") as file:
-                while piece := file.read(_PIECE):
-                    one.update(piece)
-            digest.update(one.digest())
     return digest.hexdigest()
 
 
