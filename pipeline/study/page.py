@@ -48,8 +48,8 @@ def render(study: dict[str, Any]) -> str:
         for question in study["questions"]
         if (answers := _answers(question, fitted))
     ]
-    rows: list[dict[str, Any] | None] = sorted(fitted, key=lambda arm: arm["best_nats"])
-    best = rows[0] if rows else None
+    ranked = sorted(fitted, key=lambda arm: arm["best_nats"])
+    rows: list[dict[str, Any] | None] = [*ranked]
     if ngram is not None:  # where it stands among them
         rows.insert(sum(arm["best_nats"] < ngram for arm in fitted), None)
     seconds = [(arm["title"], arm["seconds_an_epoch"]) for arm in fitted]
@@ -58,7 +58,7 @@ def render(study: dict[str, Any]) -> str:
         title="The paper's experiment, section 4.2",
         study=study,
         rows=rows,
-        best=best,
+        best=ranked[0] if ranked else None,
         broken=[arm for arm in study["arms"] if arm["broke_down"] is not None],
         sections=sections,
         seconds_plot=bars(seconds, "seconds an epoch", name="seconds") if seconds else None,

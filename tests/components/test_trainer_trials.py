@@ -15,31 +15,30 @@ from components.trainer.trials import BROKEN_FILE, Trials, training_code, withou
 from music.errors import SegueError
 from music.windows import WindowSpec
 
+WINDOW = WindowSpec(4, "last")
 SETTINGS = TrainerSettings(
-    ModelSettings(units=(8, 8, 8), dense=8, embedding=4, dropout=0.2),
-    TrainingSettings(batch_size=4, epochs=1, learning_rate=0.02, schedule="constant"),
-    WindowSpec(6),
+    ModelSettings("paper", units=(4, 4, 4), dense=4, dropout=0.2),
+    TrainingSettings(batch_size=32, epochs=1, learning_rate=0.02, schedule="constant"),
+    WINDOW,
 )
-# AdamW multiplies every weight by 1 - rate * decay.
-BREAKS_DOWN = dataclasses.replace(
-    SETTINGS, training=dataclasses.replace(SETTINGS.training, weight_decay=1e38)
-)
+# More than a float32 can hold.
+BREAKS_DOWN = dataclasses.replace(SETTINGS, model=dataclasses.replace(SETTINGS.model, l2=1e39))
 
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory, vocabulary, events_of, write_windows):
     folder = tmp_path_factory.mktemp("windows")
-    known = vocabulary("notes")
+    known = vocabulary("paper")
     for number, side in enumerate(("train", "eval")):
-        songs = [events_of(known, 30, seed=number)]
+        songs = [events_of(known, 60, seed=number)]
         path = folder / f"Split-{side}" / "w.gz"
-        write_windows(path, songs, known, WindowSpec(6), ngram=lambda *_: 2.5)
+        write_windows(path, songs, known, WINDOW, ngram=lambda *_: 2.5)
     return [str(folder / "Split-train" / "*")], [str(folder / "Split-eval" / "*")]
 
 
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory, vocabulary, splits):
-    return Trials(tmp_path_factory.mktemp("store"), vocabulary("notes"), *splits)
+    return Trials(tmp_path_factory.mktemp("store"), vocabulary("paper"), *splits)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,7 @@ def test_a_trial_is_kept_as_its_history_alone(trials, first):
 
 
 def test_a_trial_that_is_kept_is_not_made_again(trials, first, splits, vocabulary):
-    again = Trials(trials.store, vocabulary("notes"), *splits).run(SETTINGS)
+    again = Trials(trials.store, vocabulary("paper"), *splits).run(SETTINGS)
     assert (again.key, again.kept) == (first.key, True)
     # Seconds of wall time would differ.
     assert again.history.to_json() == first.history.to_json()
@@ -83,8 +82,8 @@ def test_a_training_that_breaks_down_is_a_result_and_is_kept(trials):
 
 
 def test_a_split_without_windows_is_no_result(tmp_path, vocabulary, splits, write_windows):
-    write_windows(tmp_path / "w.gz", [], vocabulary("notes"), WindowSpec(6))
-    empty = Trials(tmp_path / "store", vocabulary("notes"), splits[0], [str(tmp_path / "w.gz")])
+    write_windows(tmp_path / "w.gz", [], vocabulary("paper"), WINDOW)
+    empty = Trials(tmp_path / "store", vocabulary("paper"), splits[0], [str(tmp_path / "w.gz")])
     with pytest.raises(SegueError, match="the eval split has no window"):
         empty.run(SETTINGS)
     assert empty.find(SETTINGS) is None
@@ -96,7 +95,7 @@ def test_the_key_is_of_what_decides_a_training(trials, splits, vocabulary, monke
     assert trials.key(renamed) == key
     other = dataclasses.replace(SETTINGS.model, dropout=0.3)
     keys = {key, trials.key(dataclasses.replace(SETTINGS, model=other))}
-    keys.add(Trials(trials.store, vocabulary("notes"), splits[0], splits[0]).key(SETTINGS))
+    keys.add(Trials(trials.store, vocabulary("paper"), splits[0], splits[0]).key(SETTINGS))
     keys.add(Trials(trials.store, vocabulary("chords"), *splits).key(SETTINGS))
     monkeypatch.setattr(module, "training_code", lambda: "other code")
     keys.add(trials.key(SETTINGS))
