@@ -7,6 +7,7 @@ import json
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
+from tfx.components.tuner.component import Tuner
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
@@ -135,9 +136,6 @@ def create_pipeline(config: Configuration) -> Pipeline:
 
 
 def _tuner(config: Configuration, settings: str, examples: BaseChannel) -> BaseComponent:
-    # Its module imports KerasTuner, which only a run that tunes needs.
-    from tfx.components.tuner.component import Tuner
-
     return Tuner(
         tuner_fn="components.trainer.tuning.tuner_fn",
         examples=examples,

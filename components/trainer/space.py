@@ -2,7 +2,7 @@
 
 A search space is a table: of groups of settings (`model`, `training`), in each some
 settings with the values to try. It says nothing of how the search goes about it;
-`components.trainer.tuning` does that with KerasTuner, which only a run that tunes
+`components.trainer.tuning` does that with KerasTuner, which nothing else of ours
 imports.
 """
 

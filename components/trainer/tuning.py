@@ -3,7 +3,8 @@
 TFX's Tuner component calls `tuner_fn`, runs the search of the tuner it returns and
 publishes the best hyperparameters, which the Trainer takes as its own. KerasTuner's
 oracle says what to try; a trial is one of our own trainings (`Trials`), judged by
-held-out nats an event, the less the better. Only this module imports KerasTuner.
+held-out nats an event, the less the better. No other module of ours imports
+KerasTuner (TFX's own package does).
 
 KerasTuner's own project folder is thrown away with the execution: its oracle draws
 the same trials from the same seed, and those that are done are read from the store,
