@@ -21,6 +21,7 @@ import importlib.resources
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -96,6 +97,8 @@ class Trials:
         # A file that is no longer whole is as good as none: the trial is made again.
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             history = History.from_json((folder / HISTORY_FILE).read_text("utf-8"))
+            # A kill between the two may have left it.
+            shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
             return Trial(key, history, kept=True)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             broken = json.loads((folder / BROKEN_FILE).read_text("utf-8"))

@@ -58,7 +58,9 @@ def test_a_trial_is_kept_as_its_history_alone(trials, first):
 
 
 def test_a_trial_that_is_kept_is_not_made_again(trials, first, splits, vocabulary):
+    (trials.store / first.key / "checkpoint").mkdir()  # as a kill just before its end leaves it
     again = Trials(trials.store, vocabulary("paper"), *splits).run(SETTINGS)
+    assert [path.name for path in (trials.store / first.key).iterdir()] == [HISTORY_FILE]
     assert (again.key, again.kept) == (first.key, True)
     # Seconds of wall time would differ.
     assert again.history.to_json() == first.history.to_json()
