@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from components.trainer.settings import TrainerSettings
+    from music.vocabulary import Vocabulary
 
 VOCABULARY_FILE = "vocabulary.json"
 FACTS_FILE = "segue.json"
@@ -21,13 +25,34 @@ def vocabulary_path(train_files: list[str]) -> str:
     return os.path.join(os.path.dirname(split_folder), VOCABULARY_FILE)
 
 
+def read_vocabulary(train_files: list[str]) -> Vocabulary:
+    """The vocabulary of an Examples artifact, from its train split's files."""
+    import tensorflow as tf
+
+    from music.vocabulary import Vocabulary
+
+    with tf.io.gfile.GFile(vocabulary_path(train_files)) as file:
+        return Vocabulary.from_json(file.read())
+
+
+def chosen_settings(fn_args: Any) -> TrainerSettings:
+    """The settings that a run asks for, with what a search before it found best."""
+    from components.trainer.settings import TrainerSettings
+    from components.trainer.space import with_choices
+
+    settings = TrainerSettings.from_dict(json.loads(fn_args.custom_config["settings"]))
+    found = getattr(fn_args, "hyperparameters", None)
+    return with_choices(settings, found["values"]) if found else settings
+
+
 def run_fn(fn_args: Any) -> None:
     """Trains on the windows of `fn_args` and exports the SavedModel.
 
     Args:
       fn_args: TFX's FnArgs; `custom_config["settings"]` is the JSON of
         `TrainerSettings.to_dict()`; `custom_config["checkpoints"]`, which may be
-        missing, the folder below which trainings keep where they stand.
+        missing, the folder below which trainings keep where they stand. Where a
+        Tuner ran before, `hyperparameters` is the configuration of the best ones.
     """
     import tensorflow as tf
 
@@ -37,13 +62,10 @@ def run_fn(fn_args: Any) -> None:
     from components.trainer.inference import InferenceModel
     from components.trainer.network import extract_weights
     from components.trainer.positions import tell_positions
-    from components.trainer.settings import TrainerSettings
     from components.trainer.training import fit
-    from music.vocabulary import Vocabulary
 
-    settings = TrainerSettings.from_dict(json.loads(fn_args.custom_config["settings"]))
-    with tf.io.gfile.GFile(vocabulary_path(fn_args.train_files)) as file:
-        vocabulary = Vocabulary.from_json(file.read())
+    settings = chosen_settings(fn_args)
+    vocabulary = read_vocabulary(fn_args.train_files)
     train_files, eval_files = fn_args.train_files, fn_args.eval_files
     base, folder = fn_args.custom_config.get("checkpoints"), None
     if base:

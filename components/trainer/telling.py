@@ -28,6 +28,10 @@ TICK_SECONDS = 0.5
 LINE_SECONDS = 60.0
 
 
+class BrokeDown(SegueError):
+    """The loss is no number any more: what the settings come to, and no accident."""
+
+
 class Teller:
     """The voice of one training.
 
@@ -146,7 +150,7 @@ class Teller:
         if progress.epochs:
             nats = progress.epochs[progress.best - 1].nats
             best = f" (best before: epoch {progress.best} with {nats:.3f} nats)"
-        raise SegueError(
+        raise BrokeDown(
             f"training broke down in epoch {len(progress.epochs) + 1}: the {which}loss is "
             f"{loss}{best}; lower learning_rate ({self.training.learning_rate}) or clip_norm "
             f"({self.training.clip_norm})"

@@ -93,7 +93,8 @@ def fit(
         it then (`checkpoints.discard`).
 
     Raises:
-      SegueError: a split without windows, or a loss that is no number.
+      SegueError: a split without windows.
+      BrokeDown: a loss that is no number; a SegueError, too.
     """
     training = settings.training
     keras.utils.set_random_seed(training.seed)
