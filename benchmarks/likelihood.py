@@ -32,22 +32,14 @@ from benchmarks._poly_long import PRESETS, RESULTS, Run, averages, carry_out, ke
 from benchmarks.ingest import row
 from music.errors import SegueError
 
+_BAI, _BOULANGER = "Bai et al. 2018", "Boulanger-Lewandowski et al. 2012"
+SOURCES = {
+    "LSTM": _BAI, "GRU": _BAI, "TCN": _BAI, "RNN-RBM": _BOULANGER, "RNN-NADE": _BOULANGER
+}  # fmt: skip
 # Nats a frame on the test split.
 PUBLISHED = {
-    "JSB": {
-        "LSTM (Bai et al. 2018)": 8.45,
-        "GRU (Bai et al. 2018)": 8.43,
-        "TCN (Bai et al. 2018)": 8.10,
-        "RNN-RBM (Boulanger-Lewandowski et al. 2012)": 6.27,
-        "RNN-NADE (Boulanger-Lewandowski et al. 2012)": 5.56,
-    },
-    "Nottingham": {
-        "GRU (Bai et al. 2018)": 3.46,
-        "LSTM (Bai et al. 2018)": 3.29,
-        "TCN (Bai et al. 2018)": 3.07,
-        "RNN-RBM (Boulanger-Lewandowski et al. 2012)": 2.39,
-        "RNN-NADE (Boulanger-Lewandowski et al. 2012)": 2.31,
-    },
+    "JSB": {"LSTM": 8.45, "GRU": 8.43, "TCN": 8.10, "RNN-RBM": 6.27, "RNN-NADE": 5.56},
+    "Nottingham": {"LSTM": 3.29, "GRU": 3.46, "TCN": 3.07, "RNN-RBM": 2.39, "RNN-NADE": 2.31},
 }
 # Of the quick form: a tenth of the default's parameters, a few epochs.
 SHORT = (
@@ -73,7 +65,7 @@ def measure() -> list[dict[str, Any]]:
     for name, published in PUBLISHED.items():
         rolls = read_rolls(name)
         for what, value in published.items():
-            rows.append(row(f"{name}: {what}", value, "nats", "published"))
+            rows.append(row(f"{name}: {what}", value, "nats", f"published, {SOURCES[what]}"))
         for model in (MarkovChain, ChordBigram):
             value = model(rolls["train"]).nats_a_frame(rolls["test"])
             rows.append(row(f"{name}: {_BASELINES[model]}", value, "nats", "computed"))
@@ -113,7 +105,9 @@ def table(data: str, folder: Path = FOLDER, results: Path = RESULTS) -> str:
       results: of the long runs.
     """
     rolls = read_rolls(data, folder)
-    lines = [(what, value, "published") for what, value in PUBLISHED[data].items()]
+    lines = [
+        (what, value, f"published, {SOURCES[what]}") for what, value in PUBLISHED[data].items()
+    ]
     for model, what in _BASELINES.items():
         lines.append((what, model(rolls["train"]).nats_a_frame(rolls["test"]), "computed here"))
     values = kept(data, results)
