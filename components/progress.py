@@ -26,3 +26,15 @@ def report(stage: str, message: str, **facts: Any) -> None:
     """
     text = printable(message)  # there may be names of files in it
     LOGGER.info("%s: %s", stage, text, extra={"stage": stage, "text": text, "facts": facts})
+
+
+def tick(stage: str, **facts: Any) -> None:
+    """Tells how far something has come, for a bar; nobody need listen.
+
+    A record of the level DEBUG, so that ordinary logs are spared: some come a second.
+
+    Args:
+      stage: the component that speaks.
+      **facts: the numbers, for a program; `ended` when there is nothing more to show.
+    """
+    LOGGER.debug("%s: %s", stage, facts, extra={"stage": stage, "facts": facts})

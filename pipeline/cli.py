@@ -24,6 +24,7 @@ from pipeline.models_commands import models
 from pipeline.options import AS_JSON as _AS_JSON
 from pipeline.options import DEFAULT_ROOT
 from pipeline.options import ROOT as _ROOT
+from pipeline.study_command import study
 
 if TYPE_CHECKING:
     from client.generation import Sampling
@@ -146,6 +147,9 @@ def pipeline() -> None:
 @click.option("--preset", default="default", show_default=True, help="A name, or a YAML file.")
 @_ROOT
 @click.option("--set", "overrides", multiple=True, help="One setting: training.epochs=3, say.")
+@click.option(
+    "--tune", is_flag=True, help="Search for better settings first (tuning.* says where)."
+)
 @click.option("--no-cache", is_flag=True, help="Run every step, also those that have not changed.")
 @_AS_JSON
 @click.pass_context
@@ -156,6 +160,7 @@ def pipeline_run(
     preset: str,
     root: Path,
     overrides: tuple[str, ...],
+    tune: bool,
     no_cache: bool,
     as_json: bool,
 ) -> None:
@@ -163,6 +168,8 @@ def pipeline_run(
     from music.folder import midi_files
     from pipeline.configuration import load_configuration
 
+    if tune:
+        overrides = (*overrides, "tuning.enabled=true")
     config = load_configuration(data, root, preset, overrides, cache=not no_cache)
     midi_files(config.data)  # told before ten seconds of imports
     outcome = _run_pipeline(config, ctx.obj["verbose"])
@@ -244,6 +251,7 @@ def _require_pushed(outcome: dict[str, Any]) -> None:
 
 main.add_command(inspect)
 main.add_command(models)
+main.add_command(study)
 
 
 # ---- serve -----------------------------------------------------------------

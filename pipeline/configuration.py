@@ -22,6 +22,7 @@ from typing import Any
 
 from components.evaluator.settings import GateSettings
 from components.trainer.settings import ModelSettings, TrainerSettings, TrainingSettings
+from components.trainer.space import TuningSettings
 from music.codec import build_codec
 from music.errors import SegueError
 from music.windows import WindowSpec
@@ -80,6 +81,7 @@ class Configuration:
       preset: the name of the preset.
       codec: as `music.build_codec` takes it.
       vocabulary, split, window, model, training, gate: the settings of each step.
+      tuning: the search for better ones before the training; off unless enabled.
       ngram_order: of the baseline, in tokens.
       shards: files a split, at least; larger catalogues get one for every 1,000 songs.
       beam_pipeline_args: arguments for Beam, as TFX takes them: a runner and its
@@ -98,6 +100,7 @@ class Configuration:
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
+    tuning: TuningSettings = dataclasses.field(default_factory=TuningSettings)
     ngram_order: int = 7
     shards: int = 2
     beam_pipeline_args: tuple[str, ...] = ()
@@ -141,6 +144,16 @@ class Configuration:
     def readings_dir(self) -> Path:
         """Where what files gave is kept by their content, for the next run."""
         return self.root / "cache" / "readings"
+
+    @property
+    def trials_dir(self) -> Path:
+        """Where the trainings of searches and studies are kept, whichever run made them."""
+        return self.root / "cache" / "trials"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Where trainings keep where they stand, until they end."""
+        return self.root / "cache" / "training"
 
     @property
     def logs_dir(self) -> Path:

@@ -3,7 +3,8 @@
 TFX, Beam and TensorFlow write hundreds of lines to stdout and stderr, some of
 them from C++. For the length of a run both descriptors lead to a log file, and
 the person reads the lines of `segue.progress` on the terminal they started from:
-one a step, one an epoch, and below them, on a terminal, what is under way.
+one a step, one an epoch, and below them, on a terminal, what is under way: the step,
+and while a network is trained a bar with its loss and the time left.
 """
 
 from __future__ import annotations
@@ -72,9 +73,10 @@ class _Lines(logging.Handler):
     """Prints progress, and shows the step under way on a terminal."""
 
     def __init__(self, console):
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG if console.is_terminal else logging.INFO)
         self.console = console
-        self._status = None
+        self._status: Any = None
+        self._bar: Any = None
 
     @contextlib.contextmanager
     def status(self, text: str) -> Iterator[None]:
@@ -82,25 +84,87 @@ class _Lines(logging.Handler):
             yield
             return
         with self.console.status(text) as self._status:
-            yield
+            try:
+                yield
+            finally:
+                self._hide_bar()
         self._status = None
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name == LOGGER.name:
-            stage = getattr(record, "stage", "")
-            text = getattr(record, "text", record.getMessage())
-            # A step's line is one line, however narrow the terminal.
-            self.console.print(
-                f"[bold]{stage:<18}[/bold] ", end="", highlight=False, soft_wrap=True
-            )
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            facts = getattr(record, "facts", {})
+            if record.levelno < logging.INFO:
+                self._tick(facts)
+            elif not (self._bar and facts.get("passing")):
+                self._print(record)
         elif self._status is not None and record.msg == "Component %s is running.":
             self._status.update(f"{record.getMessage().rstrip('.')}")
+
+    def _print(self, record: logging.LogRecord) -> None:
+        stage = getattr(record, "stage", "")
+        text = getattr(record, "text", record.getMessage())
+        from rich.text import Text
+
+        # A step's line is one line, however narrow the terminal, and printed at once:
+        # whatever is live below is drawn again after every print.
+        line = Text.assemble((f"{stage:<18}", "bold"), " ", text)
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def _tick(self, facts: dict[str, Any]) -> None:
+        """Draws the bar in place of the step; takes it away at the end."""
+        if self._status is None:
+            return
+        if facts.get("ended"):
+            self._hide_bar()
+            return
+        if self._bar is None:
+            self._status.stop()
+            self._bar = _bar(self.console)
+            self._bar.start()
+        (task,) = self._bar.task_ids
+        self._bar.update(
+            task, completed=facts["step"], total=facts["steps"], description=describe(facts)
+        )
+        self._bar.refresh()
+
+    def _hide_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+            self._status.start()
+
+
+def _bar(console):
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.table import Column
+
+    bar = Progress(
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        console=console,
+        transient=True,
+        auto_refresh=False,
+    )
+    bar.add_task("", total=None)
+    return bar
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """The words beside the bar of a training, from the facts of a tick."""
+    parts = [f"epoch {facts['epoch']} of {facts['epochs']}", f"loss {facts['loss']:.3f}"]
+    if facts.get("best") is not None:
+        parts.append(f"held-out {facts['nats']:.3f}, best {facts['best']:.3f}")
+    if facts.get("ngram_nats") is not None:
+        parts.append(f"n-gram {facts['ngram_nats']:.3f}")
+    minutes, seconds = divmod(int(facts["seconds_left"]), 60)
+    return " · ".join([*parts, f"{minutes}:{seconds:02d} left"])
 
 
 @contextlib.contextmanager
 def _listening(handler: logging.Handler) -> Iterator[None]:
-    LOGGER.setLevel(logging.INFO)
+    # Ticks, which are below INFO, are made for a terminal alone.
+    LOGGER.setLevel(min(logging.INFO, handler.level))
     propagate, LOGGER.propagate = LOGGER.propagate, False
     absl = logging.getLogger("absl")
     LOGGER.addHandler(handler)

@@ -7,9 +7,12 @@ import json
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
+from tfx.components.tuner.component import Tuner
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.types.channel import BaseChannel
 
 import components
 from components.evaluator.gate import build_eval_config
@@ -18,10 +21,11 @@ from pipeline.beam_options import beam_arguments
 from pipeline.configuration import Configuration
 
 PIPELINE_NAME = "segue"
+WINDOWS_PIPELINE_NAME = "segue-windows"
 
 
-def create_pipeline(config: Configuration) -> Pipeline:
-    """MIDI files to a served model.
+def create_windows_pipeline(config: Configuration) -> Pipeline:
+    """MIDI files to windows, and no further: what a study trains on.
 
     Args:
       config: everything that can be chosen.
@@ -29,8 +33,12 @@ def create_pipeline(config: Configuration) -> Pipeline:
     Raises:
       SegueError: the data folder holds no MIDI file.
     """
-    trainer_settings = config.trainer()
-    code = trainer_settings.code
+    return _pipeline(config, WINDOWS_PIPELINE_NAME, _windows(config))
+
+
+def _windows(config: Configuration) -> list[BaseComponent]:
+    """MidiParser, VocabularyBuilder and WindowGenerator, the last with the `examples`."""
+    code = config.trainer().code
 
     # Files are read once, and every one of them gets a verdict; songs are split here.
     midi_parser = components.MidiParser(
@@ -60,7 +68,21 @@ def create_pipeline(config: Configuration) -> Pipeline:
         ngram_order=config.ngram_order,
         code=code,
     )
-    examples = window_generator.outputs["examples"]
+    return [midi_parser, vocabulary_builder, window_generator]
+
+
+def create_pipeline(config: Configuration) -> Pipeline:
+    """MIDI files to a served model.
+
+    Args:
+      config: everything that can be chosen.
+
+    Raises:
+      SegueError: the data folder holds no MIDI file.
+    """
+    settings = json.dumps(config.trainer().to_dict(), sort_keys=True)
+    windows = _windows(config)
+    examples = windows[-1].outputs["examples"]
     # Statistics and the inferred schema are for people who look at their data.
     statistics_gen = StatisticsGen(examples=examples)
     schema_gen = SchemaGen(statistics=statistics_gen.outputs["statistics"])
@@ -68,13 +90,18 @@ def create_pipeline(config: Configuration) -> Pipeline:
     example_validator = components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=config.schema
     )
+    # A search for better settings, where one is wanted; the Trainer takes up what it finds.
+    tuners = [_tuner(config, settings, examples)] if config.tuning.enabled else []
+    for tuner in tuners:
+        tuner.add_upstream_node(example_validator)
     trainer = Trainer(
         run_fn="components.trainer.module.run_fn",
         examples=examples,
         schema=schema_gen.outputs["schema"],
+        hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
         train_args=trainer_pb2.TrainArgs(),
         eval_args=trainer_pb2.EvalArgs(),
-        custom_config={"settings": json.dumps(trainer_settings.to_dict(), sort_keys=True)},
+        custom_config={"settings": settings, "checkpoints": str(config.checkpoints_dir)},
     )
     trainer.add_upstream_node(example_validator)
     # A model is pushed for what it makes of songs that it has never seen.
@@ -92,21 +119,41 @@ def create_pipeline(config: Configuration) -> Pipeline:
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.serving_dir))
         ),
     )
-    return Pipeline(
-        pipeline_name=PIPELINE_NAME,
-        pipeline_root=str(config.artifacts_dir),
-        metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_path)),
-        components=[
-            midi_parser,
-            vocabulary_builder,
-            window_generator,
+    return _pipeline(
+        config,
+        PIPELINE_NAME,
+        [
+            *windows,
             statistics_gen,
             schema_gen,
             example_validator,
+            *tuners,
             trainer,
             evaluator,
             pusher,
         ],
+    )
+
+
+def _tuner(config: Configuration, settings: str, examples: BaseChannel) -> BaseComponent:
+    return Tuner(
+        tuner_fn="components.trainer.tuning.tuner_fn",
+        examples=examples,
+        custom_config={
+            "settings": settings,
+            "tuning": json.dumps(config.tuning.to_dict(), sort_keys=True),
+            # Outside of TFX's folder of one execution, so that a killed search goes on.
+            "store": str(config.trials_dir),
+        },
+    )
+
+
+def _pipeline(config: Configuration, name: str, nodes: list[BaseComponent]) -> Pipeline:
+    return Pipeline(
+        pipeline_name=name,
+        pipeline_root=str(config.artifacts_dir),
+        metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_path)),
+        components=nodes,
         enable_cache=config.cache,
         beam_pipeline_args=beam_arguments(config.beam_pipeline_args),
     )

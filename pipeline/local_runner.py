@@ -45,6 +45,22 @@ def run_locked(config: Configuration) -> None:
     LocalDagRunner().run(create_pipeline(config))
 
 
+def run_windows_locked(config: Configuration) -> None:
+    """Runs the pipeline as far as the windows, for a caller that holds the root.
+
+    Raises:
+      SegueError: a step refuses its input.
+    """
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+
+    from pipeline.beam_options import check_beam
+    from pipeline.graph import create_windows_pipeline
+
+    check_beam(config.beam_pipeline_args)
+    check_root(config)
+    LocalDagRunner().run(create_windows_pipeline(config))
+
+
 def check_root(config: Configuration) -> None:
     """Refuses a root whose places are taken by something else.
 

@@ -3,8 +3,9 @@
 Reads the WindowGenerator's Examples and maps codes to the vocabulary's indices.
 What a model of kind `chain` sees of a training window changes every epoch: a
 crop of L + 1 events at a random offset, moved by a random number of semitones.
-Every random choice comes from the seed and the element's place in the epoch, so
-two runs see the same crops.
+Every random choice is a function of the seed, the epoch and the window's place in
+it, and of nothing that was drawn before: two runs see the same crops, and a
+training that goes on at step s of epoch e sees what it would have seen.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from components.trainer.settings import TrainerSettings
 from music.codec import BOUNDARY, build_codec
 from music.errors import SegueError
 from music.vocabulary import Vocabulary
-
-_SHUFFLE_BUFFER = 100_000
 
 
 class WindowData:
@@ -35,30 +34,16 @@ class WindowData:
         self.codec = build_codec(dict(vocabulary.codec))
         self.length = settings.window.length
 
-    def train(self, patterns: Sequence[str]) -> tf.data.Dataset:
-        """Batches of a training epoch, in another order and with other crops each time.
+    def train(self, patterns: Sequence[str]) -> TrainingWindows:
+        """What a training is shown, epoch by epoch.
 
         Args:
-          patterns: of gzip TFRecord files.
+          patterns: of gzip TFRecord files; read and decoded once, here.
 
-        Returns:
-          (x, y, weight) as the network of the settings' kind takes them.
+        Raises:
+          SegueError: there is no window.
         """
-        training = self.settings.training
-        windows = self._read(patterns).cache()
-        windows = windows.shuffle(_SHUFFLE_BUFFER, seed=training.seed)
-        if self.settings.model.kind == "paper":
-            prepared = windows.map(self._last_step, num_parallel_calls=tf.data.AUTOTUNE)
-        else:
-            numbers = tf.data.Dataset.random(seed=training.seed, rerandomize_each_iteration=True)
-            prepared = tf.data.Dataset.zip((windows, numbers)).map(
-                self._crop, num_parallel_calls=tf.data.AUTOTUNE
-            )
-        steps = -(-self.count(patterns, "train") // training.batch_size)
-        batches = prepared.batch(training.batch_size)
-        # Without it Keras takes the end of the first epoch for a fault.
-        batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
-        return batches.prefetch(tf.data.AUTOTUNE)
+        return TrainingWindows(self, patterns)
 
     def evaluation(self, patterns: Sequence[str]) -> tf.data.Dataset:
         """Batches of the held-out windows, whole, with what is scored as weights."""
@@ -143,6 +128,9 @@ class WindowData:
         heard = tf.cast(indices[:-1, None], tf.float32) / float(size)
         return heard, tf.one_hot(indices[-1], size), 1.0
 
+    def _last_window(self, window, _):
+        return self._last_step(*window)
+
     def _pair(self, codes, weights):
         """(heard, next), the share of each code, and what counts."""
         indices = self._indices(codes)
@@ -179,3 +167,70 @@ class WindowData:
         place = tf.range(1, self.settings.window.max_events)
         counts = (place >= count - scored) & (place < count)
         return self._pair(codes, tf.cast(counts, tf.float32))
+
+
+class TrainingWindows:
+    """The training windows, in another order and with other crops in every epoch.
+
+    All windows lie decoded in memory; an epoch is an order of their numbers and a
+    random number beside each, both from stateless generators. `tf.data`'s own
+    shuffle would remember what it has drawn, so that epoch e could only be reached
+    through all those before it.
+
+    Attributes:
+      windows: how many there are.
+      passes: how often an epoch goes through them.
+      steps: batches an epoch, the last one perhaps smaller.
+    """
+
+    def __init__(self, data: WindowData, patterns: Sequence[str]):
+        training = data.settings.training
+        size = training.batch_size
+        self.windows = data.count(patterns, "train")
+        self.passes = max(1, -(-training.least_steps // -(-self.windows // size)))
+        self.steps = -(-self.windows * self.passes // size)
+        prepare = data._last_window if data.settings.model.kind == "paper" else data._crop
+        with tf.device("CPU:0"):
+            stored = data._read(patterns).batch(self.windows).get_single_element()
+            # One dataset serves all epochs, so that its functions are traced once.
+            self._place = tf.Variable([0, 0], dtype=tf.int64, trainable=False)
+            place = tf.data.Dataset.from_tensors(0).map(lambda _: self._place.read_value())
+            chosen = place.flat_map(lambda at: self._numbers(training.seed, at, size))
+            self._batches = (
+                chosen.map(
+                    lambda index, number: prepare(tuple(part[index] for part in stored), number),
+                    num_parallel_calls=tf.data.AUTOTUNE,
+                )
+                .batch(size)
+                .prefetch(tf.data.AUTOTUNE)
+            )
+
+    def epoch(self, number: int, step: int = 0) -> tf.data.Dataset:
+        """The batches of one epoch.
+
+        Args:
+          number: of the epoch, from 0.
+          step: the batch to begin with.
+
+        Returns:
+          (x, y, weight) as the network of the settings' kind takes them. It is the
+          same dataset at every call: what is iterated is the epoch asked for last.
+        """
+        self._place.assign([number, step])
+        return self._batches
+
+    def _numbers(self, seed: int, place: tf.Tensor, size: int) -> tf.data.Dataset:
+        """(index int64, random int64) of every window of an epoch, in its order."""
+
+        def stream(which: int) -> tf.Tensor:
+            first = tf.constant([seed, which], tf.int64)
+            return tf.random.experimental.stateless_fold_in(first, place[0])
+
+        every = tf.range(self.windows, dtype=tf.int64)
+        shuffle = tf.random.experimental.stateless_shuffle
+        passes = [shuffle(every, seed=stream(turn)) for turn in range(self.passes)]
+        numbers = tf.random.stateless_uniform(
+            [self.windows * self.passes], seed=stream(-1), minval=None, maxval=None, dtype=tf.int64
+        )
+        order = tf.concat(passes, axis=0)
+        return tf.data.Dataset.from_tensor_slices((order, numbers)).skip(place[1] * size)

@@ -22,17 +22,30 @@ from keras import layers
 
 @keras.saving.register_keras_serializable("segue")
 class SequenceLSTM(layers.Layer):
-    """float32[N, T, D] -> float32[N, T, units], from a zero state.
+    """float32[N, T, D] -> float32[N, T, units] or [N, units], from a zero state.
 
     Weights: kernel [D, 4 units], recurrent_kernel [units, 4 units], bias [4 units].
 
     Args:
       units: of h and c.
+      weight_drop: share of the recurrent kernel that a training step leaves out, the
+        same for all time steps and rows (DropConnect, as in Merity et al. 2018).
+      return_sequences: whether h of every step comes out, or the last one's alone.
     """
 
-    def __init__(self, units: int, **kwargs):
+    def __init__(
+        self,
+        units: int,
+        weight_drop: float = 0.0,
+        return_sequences: bool = True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.units = units
+        self.weight_drop = weight_drop
+        self.return_sequences = return_sequences
+        # Its state is a weight: a layer that draws nothing has Keras's three.
+        self.seed_generator = keras.random.SeedGenerator() if weight_drop else None
 
     def build(self, shape):
         wide = 4 * self.units
@@ -44,19 +57,28 @@ class SequenceLSTM(layers.Layer):
         )
         self.bias = self.add_weight(shape=(wide,), initializer=_forget_bias, name="bias")
 
-    def call(self, inputs):
-        return lstm_sequence(
+    def call(self, inputs, training=False):
+        recurrent = tf.convert_to_tensor(self.recurrent_kernel)
+        if training and self.weight_drop:
+            recurrent = keras.random.dropout(recurrent, self.weight_drop, seed=self.seed_generator)
+        hidden = lstm_sequence(
             tf.convert_to_tensor(inputs),
             tf.convert_to_tensor(self.kernel),
-            tf.convert_to_tensor(self.recurrent_kernel),
+            recurrent,
             tf.convert_to_tensor(self.bias),
         )
+        return hidden if self.return_sequences else hidden[:, -1]
 
     def compute_output_shape(self, shape):
-        return (*shape[:-1], self.units)
+        return (*shape[:-1], self.units) if self.return_sequences else (shape[0], self.units)
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units}
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "weight_drop": self.weight_drop,
+            "return_sequences": self.return_sequences,
+        }
 
 
 def _forget_bias(shape, dtype=None):
@@ -71,23 +93,33 @@ def _forget_bias(shape, dtype=None):
 def lstm_sequence(x, kernel, recurrent, bias):
     """h of every step, with its gradient.
 
+    In half precision only the matmuls' factors are halved. The carry is a sum over
+    all steps and the gates decide by small differences: both stay float32.
+
     Args:
-      x: float32[N, T, D].
-      kernel: float32[D, 4u].
-      recurrent: float32[u, 4u].
-      bias: float32[4u].
+      x: float[N, T, D].
+      kernel: float[D, 4u].
+      recurrent: float[u, 4u].
+      bias: float[4u]; all of one dtype.
 
     Returns:
-      float32[N, T, u].
+      float[N, T, u], of the same dtype.
     """
     units = recurrent.shape[0]
+    dtype = x.dtype
+    exact = tf.float32 if dtype.size < 4 else dtype
     rows, steps = tf.shape(x)[0], tf.shape(x)[1]
+
+    def product(a, b, **transposed):
+        return tf.cast(tf.matmul(tf.cast(a, dtype), b, **transposed), exact)
+
     flat = tf.reshape(tf.transpose(x, [1, 0, 2]), [-1, x.shape[2]])
-    projected = tf.reshape(tf.matmul(flat, kernel) + bias, [steps, rows, 4 * units])
-    zeros = tf.zeros([rows, units], x.dtype)
+    projected = product(flat, kernel) + tf.cast(bias, exact)
+    projected = tf.reshape(projected, [steps, rows, 4 * units])
+    zeros = tf.zeros([rows, units], exact)
 
     def forward(t, h, c, gates, carries, outputs):
-        z = projected[t] + tf.matmul(h, recurrent)
+        z = projected[t] + product(h, recurrent)
         i, f, g, o = tf.split(z, 4, axis=1)
         i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
         c = f * c + i * g
@@ -96,7 +128,7 @@ def lstm_sequence(x, kernel, recurrent, bias):
         return t + 1, h, c, gates, carries.write(t, c), outputs.write(t, h)
 
     def array(width):
-        return tf.TensorArray(x.dtype, size=steps, element_shape=[None, width])
+        return tf.TensorArray(exact, size=steps, element_shape=[None, width])
 
     _, _, _, gates, carries, outputs = tf.while_loop(
         lambda t, *_: t < steps,
@@ -107,7 +139,7 @@ def lstm_sequence(x, kernel, recurrent, bias):
     gates, carries, hidden = gates.stack(), carries.stack(), outputs.stack()
 
     def gradient(upstream):
-        upstream = tf.transpose(upstream, [1, 0, 2])
+        upstream = tf.cast(tf.transpose(upstream, [1, 0, 2]), exact)
         transposed = tf.transpose(recurrent)
         before = tf.concat([zeros[None], carries[:-1]], axis=0)
 
@@ -125,7 +157,7 @@ def lstm_sequence(x, kernel, recurrent, bias):
                 ],
                 axis=1,
             )
-            return t - 1, tf.matmul(delta, transposed), dc * f, deltas.write(t, delta)
+            return t - 1, product(delta, transposed), dc * f, deltas.write(t, delta)
 
         _, _, _, deltas = tf.while_loop(
             lambda t, *_: t >= 0,
@@ -134,13 +166,14 @@ def lstm_sequence(x, kernel, recurrent, bias):
             maximum_iterations=steps,
         )
         delta = tf.reshape(deltas.stack(), [-1, 4 * units])
+        halved = tf.cast(delta, dtype)
         previous = tf.reshape(tf.concat([zeros[None], hidden[:-1]], axis=0), [-1, units])
-        dx = tf.reshape(tf.matmul(delta, kernel, transpose_b=True), [steps, rows, -1])
+        dx = tf.reshape(tf.matmul(halved, kernel, transpose_b=True), [steps, rows, -1])
         return (
             tf.transpose(dx, [1, 0, 2]),
-            tf.matmul(flat, delta, transpose_a=True),
-            tf.matmul(previous, delta, transpose_a=True),
-            tf.reduce_sum(delta, axis=0),
+            tf.matmul(flat, halved, transpose_a=True),
+            tf.matmul(tf.cast(previous, dtype), halved, transpose_a=True),
+            tf.cast(tf.reduce_sum(delta, axis=0), dtype),
         )
 
-    return tf.transpose(hidden, [1, 0, 2]), gradient
+    return tf.cast(tf.transpose(hidden, [1, 0, 2]), dtype), gradient

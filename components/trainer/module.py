@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from components.trainer.settings import TrainerSettings
+    from music.vocabulary import Vocabulary
 
 VOCABULARY_FILE = "vocabulary.json"
 FACTS_FILE = "segue.json"
@@ -21,45 +25,74 @@ def vocabulary_path(train_files: list[str]) -> str:
     return os.path.join(os.path.dirname(split_folder), VOCABULARY_FILE)
 
 
+def read_vocabulary(train_files: list[str]) -> Vocabulary:
+    """The vocabulary of an Examples artifact, from its train split's files."""
+    import tensorflow as tf
+
+    from music.vocabulary import Vocabulary
+
+    with tf.io.gfile.GFile(vocabulary_path(train_files)) as file:
+        return Vocabulary.from_json(file.read())
+
+
+def chosen_settings(fn_args: Any) -> TrainerSettings:
+    """The settings that a run asks for, with what a search before it found best."""
+    from components.trainer.settings import TrainerSettings
+    from components.trainer.space import with_choices
+
+    settings = TrainerSettings.from_dict(json.loads(fn_args.custom_config["settings"]))
+    found = getattr(fn_args, "hyperparameters", None)
+    return with_choices(settings, found["values"]) if found else settings
+
+
 def run_fn(fn_args: Any) -> None:
     """Trains on the windows of `fn_args` and exports the SavedModel.
 
     Args:
       fn_args: TFX's FnArgs; `custom_config["settings"]` is the JSON of
-        `TrainerSettings.to_dict()`.
+        `TrainerSettings.to_dict()`; `custom_config["checkpoints"]`, which may be
+        missing, the folder below which trainings keep where they stand. Where a
+        Tuner ran before, `hyperparameters` is the configuration of the best ones.
     """
-    import keras
     import tensorflow as tf
 
+    from components.trainer import checkpoints, devices
     from components.trainer.export import export
+    from components.trainer.history import HISTORY_FILE
     from components.trainer.inference import InferenceModel
     from components.trainer.network import extract_weights
-    from components.trainer.settings import TrainerSettings
+    from components.trainer.positions import tell_positions
     from components.trainer.training import fit
-    from music.vocabulary import Vocabulary
 
-    settings = TrainerSettings.from_dict(json.loads(fn_args.custom_config["settings"]))
-    with tf.io.gfile.GFile(vocabulary_path(fn_args.train_files)) as file:
-        vocabulary = Vocabulary.from_json(file.read())
-    fitted = fit(
-        settings, vocabulary, fn_args.train_files, fn_args.eval_files, fn_args.model_run_dir
-    )
-    model = InferenceModel(
-        extract_weights(fitted.network, settings.model),
-        settings.model,
-        settings.window,
-        vocabulary,
-    )
+    settings = chosen_settings(fn_args)
+    vocabulary = read_vocabulary(fn_args.train_files)
+    train_files, eval_files = fn_args.train_files, fn_args.eval_files
+    base, folder = fn_args.custom_config.get("checkpoints"), None
+    if base:
+        # TFX gives every attempt a new folder; this one is found again by its key.
+        machine = devices.machine(settings.training.precision)
+        files = [*train_files, *eval_files]
+        key = checkpoints.training_key(settings, vocabulary, files, machine)
+        folder = checkpoints.open_folder(base, key)
+    fitted = fit(settings, vocabulary, train_files, eval_files, fn_args.model_run_dir, folder)
+    weights = extract_weights(fitted.network, settings.model)
+    model = InferenceModel(weights, settings.model, settings.window, vocabulary)
+    history = fitted.history
+    tf.io.gfile.makedirs(fn_args.model_run_dir)
+    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY_FILE), "w") as file:
+        file.write(history.to_json())
+    tell_positions(weights, settings, vocabulary, eval_files, fn_args.model_run_dir)
     training = {
-        "preset": settings.preset,
-        "nats": fitted.nats,
+        "preset": history.preset,
+        "nats": history.nats,
         # NaN is no JSON, and windows without an n-gram have no figure.
-        "ngram_nats": fitted.ngram_nats if math.isfinite(fitted.ngram_nats) else None,
-        "windows": fitted.windows,
-        "held_out": fitted.held_out,
-        "epoch": fitted.epoch,
-        "epochs": fitted.epochs,
-        "parameters": fitted.network.count_params(),
-        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
+        "ngram_nats": history.ngram_nats if math.isfinite(history.ngram_nats) else None,
+        "windows": history.windows,
+        "held_out": history.held_out,
+        "epoch": history.best,
+        "epochs": len(history.epochs),
+        "parameters": history.parameters,
+        "versions": history.versions,
     }
     export(model, training, fn_args.serving_model_dir)
+    checkpoints.discard(folder)

@@ -51,11 +51,11 @@ def _paper(settings: ModelSettings, window: WindowSpec, classes: int) -> keras.M
     return keras.Sequential(
         [
             keras.Input((window.length, 1)),
-            layers.LSTM(first, return_sequences=True, name="lstm_1"),
+            _recurrent(first, "lstm_1"),
             layers.Dropout(settings.dropout, name="dropout_1"),
-            layers.LSTM(second, return_sequences=True, name="lstm_2"),
+            _recurrent(second, "lstm_2"),
             layers.Dropout(settings.dropout, name="dropout_2"),
-            layers.LSTM(third, name="lstm_3"),
+            _recurrent(third, "lstm_3", return_sequences=False),
             layers.Dense(
                 settings.dense,
                 activation=settings.activation,
@@ -67,6 +67,7 @@ def _paper(settings: ModelSettings, window: WindowSpec, classes: int) -> keras.M
                 classes,
                 activation="softmax",
                 kernel_regularizer=_regularizer(settings),
+                dtype="float32",
                 name="head_0",
             ),
         ],
@@ -74,11 +75,13 @@ def _paper(settings: ModelSettings, window: WindowSpec, classes: int) -> keras.M
     )
 
 
-def _recurrent(units: int, name: str) -> layers.Layer:
+def _recurrent(
+    units: int, name: str, weight_drop: float = 0.0, return_sequences: bool = True
+) -> layers.Layer:
     """Keras's LSTM where cuDNN runs it, ours on a processor; the weights are alike."""
-    if tf.config.list_physical_devices("GPU"):
-        return layers.LSTM(units, return_sequences=True, name=name)
-    return SequenceLSTM(units, name=name)
+    if tf.config.list_physical_devices("GPU") and not weight_drop:
+        return layers.LSTM(units, return_sequences=return_sequences, name=name)
+    return SequenceLSTM(units, weight_drop, return_sequences, name=name)
 
 
 @keras.saving.register_keras_serializable("segue")
@@ -93,16 +96,24 @@ def _chain(settings: ModelSettings, vocabulary: Vocabulary) -> keras.Model:
     sizes = vocabulary.sizes
     heard = keras.Input((None, len(sizes)), dtype="int32", name="heard")
     coming = keras.Input((None, len(sizes)), dtype="int32", name="next")
-    embedded = [
-        layers.Embedding(size, settings.embedding, name=f"embedding_{f}")(heard[:, :, f])
-        for f, size in enumerate(sizes)
-    ]
+    embedded = []
+    for f, size in enumerate(sizes):
+        signal = layers.Embedding(size, settings.embedding, name=f"embedding_{f}")(heard[:, :, f])
+        if settings.event_dropout:
+            signal = layers.Dropout(
+                settings.event_dropout, noise_shape=(None, None, 1), name=f"event_dropout_{f}"
+            )(signal)
+        embedded.append(signal)
     signal = layers.Concatenate()(embedded) if len(embedded) > 1 else embedded[0]
     for index, units in enumerate(settings.units, start=1):
-        signal = _recurrent(units, name=f"lstm_{index}")(signal)
+        signal = _recurrent(units, f"lstm_{index}", settings.weight_drop)(signal)
         # The last dropout replaces the paper's, which stands behind its dense
         # layer: here there is one such layer a field.
-        signal = layers.Dropout(settings.dropout, name=f"dropout_{index}")(signal)
+        signal = layers.Dropout(
+            settings.dropout,
+            noise_shape=(None, 1, units) if settings.variational else None,
+            name=f"dropout_{index}",
+        )(signal)
     nats = []
     for f, size in enumerate(sizes):
         terms = [

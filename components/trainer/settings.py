@@ -13,6 +13,7 @@ from music.errors import SegueError
 from music.windows import WindowSpec
 
 ACTIVATIONS = ("relu", "tanh", "gelu", "sigmoid", "linear")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,12 @@ class ModelSettings:
       dropout: share dropped between the layers, 0 <= dropout < 1.
       embedding: width of each field's embedding (`chain` only).
       l1, l2: weight penalties on the dense layers.
+      variational: whether a window's events all lose the same units (Gal and
+        Ghahramani 2016), instead of others each (`chain` only).
+      event_dropout: share of the events that are not heard in training, field by
+        field (`chain` only).
+      weight_drop: share of the recurrent weights that a training step leaves out,
+        the same for all of its events (Merity et al. 2018; `chain` only).
     """
 
     kind: str = "chain"
@@ -39,6 +46,9 @@ class ModelSettings:
     embedding: int = 64
     l1: float = 0.0
     l2: float = 0.0
+    variational: bool = False
+    event_dropout: float = 0.0
+    weight_drop: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", tuple(self.units))
@@ -49,7 +59,9 @@ class ModelSettings:
             value = getattr(self, name)
             _check(1 <= value <= 8192, name, value, "1..8192")
         _check(all(1 <= u <= 8192 for u in self.units), "units", self.units, "1..8192 each")
-        _check(0.0 <= self.dropout < 1.0, "dropout", self.dropout, "0 <= dropout < 1")
+        for name in ("dropout", "event_dropout", "weight_drop"):
+            share = getattr(self, name)
+            _check(0.0 <= share < 1.0, name, share, f"0 <= {name} < 1")
         _check(self.activation in ACTIVATIONS, "activation", self.activation, ACTIVATIONS)
         _check(self.l1 >= 0 and self.l2 >= 0, "l1, l2", (self.l1, self.l2), "0 or more")
 
@@ -76,6 +88,12 @@ class TrainingSettings:
         -transpose..transpose (codecs that can be transposed only).
       max_minutes: the epoch that is under way then is the last; 0 is no limit.
       seed: of the weights, the order of the windows, their crops and dropout.
+      least_steps: an epoch goes through the windows of a small catalogue as often as
+        it takes for this many steps, with other crops each time; 0 is once.
+      precision: of the arithmetic: `float32`, `bfloat16` or `float16` (weights, heads
+        and loss stay float32), or `auto`, what suits the device.
+      steps_per_execution: steps in one call of TensorFlow.
+      jit: whether XLA compiles the step.
     """
 
     batch_size: int = 32
@@ -88,6 +106,10 @@ class TrainingSettings:
     transpose: int = 0
     max_minutes: float = 0.0
     seed: int = 7
+    least_steps: int = 0
+    precision: str = "auto"
+    steps_per_execution: int = 1
+    jit: bool = False
 
     def __post_init__(self) -> None:
         _check(1 <= self.batch_size <= 65536, "batch_size", self.batch_size, "1..65536")
@@ -97,9 +119,13 @@ class TrainingSettings:
         _check(self.schedule in schedules, "schedule", self.schedule, schedules)
         _check(self.patience >= 1, "patience", self.patience, "1 or more")
         _check(0 <= self.transpose <= 12, "transpose", self.transpose, "0..12 semitones")
+        _check(0 <= self.least_steps <= 1e6, "least_steps", self.least_steps, "0..1000000")
         _check(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         _check(self.clip_norm >= 0, "clip_norm", self.clip_norm, "0 or more")
+        _check(self.precision in PRECISIONS, "precision", self.precision, PRECISIONS)
+        steps = self.steps_per_execution
+        _check(1 <= steps <= 10_000, "steps_per_execution", steps, "1..10000")
 
 
 @dataclasses.dataclass(frozen=True)

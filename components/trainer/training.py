@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Sequence
 
@@ -11,11 +10,17 @@ import keras
 import tensorflow as tf
 
 from components.progress import report
-from components.trainer.data import WindowData
+from components.trainer import devices
+from components.trainer.checkpoints import Checkpoints, Progress, training_key
+from components.trainer.data import TrainingWindows, WindowData
+from components.trainer.history import Epoch, History
 from components.trainer.network import build_network
 from components.trainer.settings import ModelSettings, TrainerSettings, TrainingSettings
-from music.errors import SegueError
+from components.trainer.telling import Teller
 from music.vocabulary import Vocabulary
+
+# Between two checkpoints inside an epoch.
+CHECKPOINT_SECONDS = 45.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,24 +29,11 @@ class Fitted:
 
     Attributes:
       network: with the weights of its best epoch.
-      nats: held-out nats an event of that epoch.
-      ngram_nats: the n-gram's on the same events.
-      windows, held_out: how many there were to learn from, and to judge by.
-      epoch: which one, from 1.
-      epochs: how many were run.
-      seconds: of fitting.
-      curve: for each epoch, training loss and held-out nats.
+      history: its epochs.
     """
 
     network: keras.Model
-    nats: float
-    ngram_nats: float
-    windows: int
-    held_out: int
-    epoch: int
-    epochs: int
-    seconds: float
-    curve: tuple[tuple[float, float], ...]
+    history: History
 
 
 @keras.saving.register_keras_serializable("segue")
@@ -50,11 +42,21 @@ class ShareAndNats(keras.losses.Loss):
 
     The network returns nats already; `y_true` carries the share, which no weight
     can change, so that the loss on the screen is that of the raw events. Averaged
-    over what the sample weights count.
+    over what the sample weights count, in all replicas together: the mean of their
+    means, as Keras has it, would weigh an event by how few there are beside it.
     """
 
     def __init__(self, reduction="mean_with_sample_weight", name="nats", **kwargs):
         super().__init__(reduction=reduction, name=name, **kwargs)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        loss = super().__call__(y_true, y_pred, sample_weight)
+        replica = tf.distribute.get_replica_context()
+        if sample_weight is None or replica is None or replica.num_replicas_in_sync == 1:
+            return loss
+        counted = tf.reduce_sum(tf.cast(sample_weight, loss.dtype))
+        everywhere = replica.all_reduce(tf.distribute.ReduceOp.MEAN, counted)
+        return loss * tf.math.divide_no_nan(counted, everywhere)
 
     def call(self, y_true, y_pred):
         return y_true + y_pred
@@ -71,75 +73,81 @@ def fit(
     train_files: Sequence[str],
     eval_files: Sequence[str],
     log_dir: str | None = None,
+    checkpoint_dir: str | None = None,
 ) -> Fitted:
     """Trains until the epochs, the patience or the minutes are used up.
 
+    With a `checkpoint_dir` a training that is killed at whatever instant, and begun
+    again with the same arguments, goes on from its last epoch, or from a step inside
+    it that lies less than a minute back; on a processor it ends with the same weights
+    and the same history (but for the seconds) as one that was never killed, to the
+    bit. One that broke down keeps the checkpoint of its last good epoch.
+
+    Args:
+      settings: the network's shape, and how it is fitted.
+      vocabulary: what indices mean.
+      train_files, eval_files: patterns of gzip TFRecords of windows.
+      log_dir: for TensorBoard's logs.
+      checkpoint_dir: the folder of this training alone. What ended is kept there, so
+        that not even a kill while the model is written loses it: the caller removes
+        it then (`checkpoints.discard`).
+
     Raises:
-      SegueError: a split without windows, or a loss that is no number.
+      SegueError: a split without windows.
+      BrokeDown: a loss that is no number; a SegueError, too.
     """
-    keras.utils.set_random_seed(settings.training.seed)
+    training = settings.training
+    keras.utils.set_random_seed(training.seed)
     data = WindowData(settings, vocabulary)
-    windows = data.count(train_files, "train")
+    shown = data.train(train_files)
     held_out = data.count(eval_files, "eval")
     ngram_nats = data.ngram_nats(eval_files)
-    steps = math.ceil(windows / settings.training.batch_size)
-    strategy = _strategy()
-    with strategy.scope():
+    with devices.building(training.precision) as strategy:
         network = build_network(settings.model, settings.window, vocabulary)
-        _compile(network, settings.model, settings.training, steps)
+        running = _compile(network, settings.model, training, shown.steps)
+        network.optimizer.build(network.trainable_variables)
+    key = ""
+    if checkpoint_dir is not None:
+        files = [*train_files, *eval_files]
+        key = training_key(settings, vocabulary, files, devices.machine(training.precision))
+    kept = Checkpoints(
+        checkpoint_dir, key, network, [*network.optimizer.variables, *running.variables]
+    )
     report(
         "Trainer",
-        f"{windows:,} windows to learn from, {held_out:,} held out; "
-        f"{network.count_params():,} parameters; at most {settings.training.epochs} epochs; "
+        f"{shown.windows:,} windows to learn from, {held_out:,} held out; "
+        f"{network.count_params():,} parameters; at most {training.epochs} epochs; "
         f"the n-gram stands at {ngram_nats:.3f} nats an event",
-        windows=windows,
+        windows=shown.windows,
         held_out=held_out,
         parameters=network.count_params(),
         ngram_nats=ngram_nats,
     )
-    teller = _Teller(settings.training)
-    # It restores the best weights at the end, stopped early or not.
-    stopper = keras.callbacks.EarlyStopping(
-        monitor="val_nats",
-        mode="min",
-        patience=settings.training.patience,
-        restore_best_weights=True,
-        start_from_epoch=0,
-    )
-    callbacks: list[keras.callbacks.Callback] = [teller, stopper]
-    if log_dir:
-        callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
-    network.fit(
-        data.train(train_files),
-        validation_data=data.evaluation(eval_files),
-        epochs=settings.training.epochs,
-        callbacks=callbacks,
-        verbose=0,
-    )
-    best = min(range(len(teller.curve)), key=lambda epoch: teller.curve[epoch][1])
+    teller = Teller(training, shown.steps, ngram_nats, log_dir)
+    loop = _Loop(training, network, strategy, shown, data.evaluation(eval_files), kept, teller)
+    try:
+        progress = loop.run(running)
+    finally:
+        teller.close()
     return Fitted(
         network=network,
-        nats=teller.curve[best][1],
-        ngram_nats=ngram_nats,
-        windows=windows,
-        held_out=held_out,
-        epoch=best + 1,
-        epochs=len(teller.curve),
-        seconds=teller.seconds,
-        curve=tuple(teller.curve),
+        history=History(
+            preset=settings.preset,
+            settings=settings.to_dict(),
+            parameters=network.count_params(),
+            windows=shown.windows,
+            held_out=held_out,
+            ngram_nats=ngram_nats,
+            epochs=progress.epochs,
+            versions={"keras": keras.__version__, "tensorflow": tf.__version__},
+        ),
     )
-
-
-def _strategy() -> tf.distribute.Strategy:
-    """All GPUs when there are several; otherwise whatever TensorFlow picks."""
-    if len(tf.config.list_physical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
 
 
 def _compile(
     network: keras.Model, model: ModelSettings, training: TrainingSettings, steps: int
-) -> None:
+) -> keras.metrics.Metric:
+    """Compiles; the metric holds the nats of the epoch so far."""
     rate: float | keras.optimizers.schedules.LearningRateSchedule = training.learning_rate
     if training.schedule == "cosine":
         total = steps * training.epochs
@@ -151,67 +159,118 @@ def _compile(
             warmup_steps=max(1, total // 20),
         )
     clip = training.clip_norm or None
+    optimizer: keras.optimizers.Optimizer
+    nats: keras.metrics.Metric
     if model.kind == "paper":
-        network.compile(
-            optimizer=keras.optimizers.Adam(rate, global_clipnorm=clip),
-            loss=keras.losses.CategoricalCrossentropy(),
-            weighted_metrics=[keras.metrics.CategoricalCrossentropy(name="nats")],
-            jit_compile=False,
-        )
-        return
+        optimizer = devices.Adam(rate, global_clipnorm=clip)
+        loss: keras.losses.Loss = keras.losses.CategoricalCrossentropy()
+        nats = keras.metrics.CategoricalCrossentropy(name="nats", dtype="float32")
+    else:
+        optimizer = devices.AdamW(rate, weight_decay=training.weight_decay, global_clipnorm=clip)
+        loss = ShareAndNats()
+        nats = keras.metrics.MeanMetricWrapper(share_and_nats, name="nats", dtype="float32")
     network.compile(
-        optimizer=keras.optimizers.AdamW(
-            rate, weight_decay=training.weight_decay, global_clipnorm=clip
-        ),
-        loss=ShareAndNats(),
-        weighted_metrics=[keras.metrics.MeanMetricWrapper(share_and_nats, name="nats")],
-        jit_compile=False,
+        optimizer=optimizer,
+        loss=loss,
+        weighted_metrics=[nats],
+        jit_compile=training.jit,
+        steps_per_execution=training.steps_per_execution,
     )
+    return nats
 
 
-class _Teller(keras.callbacks.Callback):
-    """Tells each epoch, watches the clock, and stops at a loss that is no number."""
+class _Loop:
+    """Epoch after epoch.
 
-    def __init__(self, training: TrainingSettings):
-        super().__init__()
+    The steps are Keras's own training function (several at a call, distributed,
+    compiled, as the settings have it). The loop around it is not `Model.fit`, which
+    cannot begin inside an epoch and keeps what its callbacks know to itself.
+    """
+
+    def __init__(
+        self,
+        training: TrainingSettings,
+        network: keras.Model,
+        strategy: tf.distribute.Strategy,
+        shown: TrainingWindows,
+        held_out: tf.data.Dataset,
+        kept: Checkpoints,
+        teller: Teller,
+    ):
         self.training = training
-        self.curve: list[tuple[float, float]] = []
-        self.seconds = 0.0
-        self._began = 0.0
+        self.network = network
+        self.shown = shown
+        self.batches = strategy.experimental_distribute_dataset(shown.epoch(0))
+        self.held_out_steps = int(held_out.cardinality())
+        self.held_out = strategy.experimental_distribute_dataset(held_out)
+        self.kept = kept
+        self.teller = teller
 
-    def on_train_begin(self, logs=None):
-        self._began = time.monotonic()
+    def run(self, running: keras.metrics.Metric) -> Progress:
+        """Trains to the end, and leaves the best epoch's weights in the network."""
+        self.network.make_train_function()
+        self.network.make_test_function()
+        progress = self.kept.restore()
+        if progress.epochs or progress.step:
+            self.teller.resumed(progress)
+        while not progress.ended:
+            if not progress.step:
+                self.network.reset_metrics()
+                # Keras does not know it yet when the training has just been restored.
+                running.reset_state()
+            progress, loss = self._train(progress, running)
+            progress = self._judge(progress, loss, running)
+            self.teller.epoch(progress)
+            if progress.best == len(progress.epochs):
+                self.kept.best = self.network.get_weights()
+            progress = dataclasses.replace(progress, ended=self._is_enough(progress))
+            self.kept.save(progress)
+        if isinstance(self.network.optimizer, keras.optimizers.Optimizer):
+            self.network.optimizer.finalize_variable_values(self.network.trainable_variables)
+        self.network.set_weights(self.kept.best)
+        return progress
 
-    def on_epoch_end(self, epoch, logs=None):
-        logs = logs or {}
-        loss, nats = float(logs["nats"]), float(logs["val_nats"])
-        if not (math.isfinite(loss) and math.isfinite(nats)):
-            raise SegueError(
-                f"training broke down in epoch {epoch + 1}: the loss is {loss}; "
-                f"lower learning_rate ({self.training.learning_rate}) or clip_norm "
-                f"({self.training.clip_norm})"
-            )
-        self.curve.append((loss, nats))
-        self.seconds = time.monotonic() - self._began
-        best = min(nats for _, nats in self.curve)
-        left = self.seconds / len(self.curve) * (self.training.epochs - len(self.curve))
-        if self.training.max_minutes:
-            left = min(left, max(0.0, 60 * self.training.max_minutes - self.seconds))
-            if self.seconds >= 60 * self.training.max_minutes:
-                self.model.stop_training = True
-        report(
-            "Trainer",
-            f"epoch {epoch + 1} of {self.training.epochs}: loss {loss:.3f}, "
-            f"held-out {nats:.3f} nats an event (best {best:.3f}), "
-            f"at most {_clock(left)} left",
-            epoch=epoch + 1,
-            epochs=self.training.epochs,
+    def _train(self, progress: Progress, running: keras.metrics.Metric) -> tuple[Progress, float]:
+        """The rest of an epoch; the running nats at its end."""
+        self.shown.epoch(len(progress.epochs), progress.step)
+        iterator = iter(self.batches)
+        before, began = progress.seconds, time.monotonic()
+        saved = began
+        while progress.step < self.shown.steps:
+            logs = self.network.train_function(iterator)
+            now = time.monotonic()
+            step = min(progress.step + self.training.steps_per_execution, self.shown.steps)
+            progress = dataclasses.replace(progress, step=step, seconds=before + now - began)
+            due = now - saved >= CHECKPOINT_SECONDS and step < self.shown.steps
+            self.teller.step(progress, logs["nats"], look=due)
+            if due:
+                self.kept.save(progress)
+                saved = time.monotonic()
+        return progress, float(running.result())
+
+    def _judge(self, progress: Progress, loss: float, running: keras.metrics.Metric) -> Progress:
+        """Closes an epoch with its held-out nats.
+
+        Not by `Model.evaluate`, which fails where a replica has no row of a batch.
+        """
+        began = time.monotonic()
+        running.reset_state()
+        iterator = iter(self.held_out)
+        for _ in range(0, self.held_out_steps, self.training.steps_per_execution):
+            self.network.test_function(iterator)
+        nats = float(running.result())
+        epoch = Epoch(
             loss=loss,
             nats=nats,
-            best=best,
-            seconds_left=left,
+            seconds=progress.seconds + time.monotonic() - began,
+            learning_rate=float(keras.ops.convert_to_numpy(self.network.optimizer.learning_rate)),
         )
+        return Progress((*progress.epochs, epoch))
 
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+    def _is_enough(self, progress: Progress) -> bool:
+        done, seconds = len(progress.epochs), sum(epoch.seconds for epoch in progress.epochs)
+        return (
+            done >= self.training.epochs
+            or done - progress.best >= self.training.patience
+            or 0 < 60 * self.training.max_minutes <= seconds
+        )

@@ -74,7 +74,7 @@ def files(tmp_path, write_windows):
 
 def test_a_crop_is_a_consecutive_piece_of_one_window(files):
     patterns, cuts = files(numbered(40, 3, 17))
-    crops = rows(data().train(patterns))
+    crops = rows(data().train(patterns).epoch(0))
     assert len(crops) == len(cuts)
     seen = []
     for heard, coming, _share, weight in crops:
@@ -97,11 +97,11 @@ def test_a_crop_is_a_consecutive_piece_of_one_window(files):
 
 def test_every_window_is_shown_once_a_pass_and_every_offset_in_time(files):
     patterns, cuts = files(numbered(60))
-    dataset = data(batch_size=3).train(patterns)
+    shown = data(batch_size=3).train(patterns)
     starts = {index: set() for index in range(len(cuts))}
     whole = np.concatenate([cuts[0].events, *(cut.events[-cut.scored :] for cut in cuts[1:])])
-    for _ in range(30):
-        crops = rows(dataset)
+    for epoch in range(30):
+        crops = rows(shown.epoch(epoch))
         assert len(crops) == len(cuts)
         for heard, *_ in crops:
             assert whole[heard[0, 0], 0] == heard[0, 0]
@@ -116,18 +116,64 @@ def test_every_window_is_shown_once_a_pass_and_every_offset_in_time(files):
 def test_the_same_seed_shows_the_same_crops_in_the_same_order(files):
     patterns, _ = files(numbered(80, 30))
     first, second = (data(transpose=3).train(patterns) for _ in range(2))
-    passes = [flat(first), flat(first)], [flat(second), flat(second)]
-    assert passes[0] == passes[1]
-    assert passes[0][0] != passes[0][1]
-    assert flat(data(transpose=3, seed=4).train(patterns)) != passes[0][0]
+    passes = [flat(first.epoch(0)), flat(first.epoch(1))]
+    # An epoch is the same whether those before it were seen or not.
+    assert flat(second.epoch(1)) == passes[1]
+    assert flat(second.epoch(0)) == passes[0]
+    assert passes[0] != passes[1]
+    assert flat(data(transpose=3, seed=4).train(patterns).epoch(0)) != passes[0]
+
+
+def test_an_epoch_can_be_entered_at_any_step(files):
+    patterns, cuts = files(numbered(80, 30))
+    shown = data(transpose=3).train(patterns)
+    assert shown.windows == len(cuts)
+    assert shown.steps == -(-len(cuts) // 4)
+    whole = flat(shown.epoch(5))
+    assert len(whole) == shown.steps
+    for step in range(shown.steps + 1):
+        assert flat(shown.epoch(5, step)) == whole[step:]
+
+
+def test_an_epoch_of_few_windows_goes_through_them_again_with_other_crops(files):
+    patterns, cuts = files(numbered(40, 40, 40, 40))
+    a_pass = -(-len(cuts) // 4)
+    assert data(least_steps=a_pass).train(patterns).passes == 1
+    shown = data(least_steps=2 * a_pass + 1).train(patterns)
+    assert (shown.windows, shown.passes) == (len(cuts), 3)
+    assert shown.steps == -(-3 * len(cuts) // 4)
+    crops = [heard.tobytes() for heard, *_ in rows(shown.epoch(0))]
+    assert len(crops) == 3 * len(cuts)
+    assert len(set(crops)) > 1.5 * len(cuts)
+    # Each pass shows every window: their songs come as often as they must.
+    songs = [[heard[0, 2] for heard, *_ in rows(shown.epoch(e))][: len(cuts)] for e in (0, 1)]
+    assert sorted(songs[0]) == sorted(songs[1])
+    assert songs[0] != songs[1]
+    step = shown.steps // 2
+    assert flat(shown.epoch(0))[step:] == flat(shown.epoch(0, step))
+
+
+def test_every_window_comes_at_every_place_equally_often(files, vocabulary):
+    known, window = vocabulary("paper"), WindowSpec(LENGTH, "last")
+    song = np.array(known.fields[0].kept[:10], np.int32)[:, None]
+    patterns, cuts = files([song], known, window)
+    assert len(cuts) == 5
+    shown = data(known, window, kind="paper", batch_size=5).train(patterns)
+    places = np.zeros((5, 5), int)
+    for epoch in range(60):
+        ((_, coming, _),) = shown.epoch(epoch).as_numpy_iterator()
+        places[np.arange(5), coming.argmax(axis=1) - coming.argmax(axis=1).min()] += 1
+    # Chi-squared with 16 degrees of freedom: over 60 once in two million.
+    assert (places.sum(axis=0) == 60).all()
+    assert ((places - 12) ** 2 / 12).sum() < 60
 
 
 def test_crops_follow_the_data_not_the_names_order_of_the_files(tmp_path, write_windows):
     songs = numbered(30, 25)
     for name, song in zip(("b.gz", "a.gz"), songs, strict=True):
         write_windows(tmp_path / "x" / name, [song], EVERYTHING, WindowSpec(LENGTH))
-    one = flat(data().train([str(tmp_path / "x" / "*")]))
-    two = flat(data().train([str(tmp_path / "x" / "b*"), str(tmp_path / "x" / "a*")]))
+    one = flat(data().train([str(tmp_path / "x" / "*")]).epoch(0))
+    two = flat(data().train([str(tmp_path / "x" / "b*"), str(tmp_path / "x" / "a*")]).epoch(0))
     assert one == two
 
 
@@ -161,8 +207,8 @@ def test_evaluation_scores_every_event_but_the_first_once(files):
 
 def test_the_number_of_batches_is_known_before(files):
     patterns, cuts = files(numbered(40, 17))
-    dataset = data().train(patterns)
-    assert int(dataset.cardinality()) == -(-len(cuts) // 4) == len(flat(dataset))
+    shown = data().train(patterns)
+    assert shown.steps == -(-len(cuts) // 4) == len(flat(shown.epoch(0)))
     assert int(data().evaluation(patterns).cardinality()) == 1
 
 
@@ -176,11 +222,11 @@ def test_a_transposition_keeps_intervals_boundaries_and_the_range(files):
         inner[:25] = 1 + np.arange(25) % 5
         inner[25:] = 124 + np.arange(len(inner) - 25) % 4
     patterns, _ = files(songs)
-    dataset = data(transpose=6).train(patterns)
+    shown = data(transpose=6).train(patterns)
     steps = {int(event[0]): event for song in songs for event in song}
     shifts = set()
-    for _ in range(25):
-        for heard, coming, _, weight in rows(dataset):
+    for epoch in range(25):
+        for heard, coming, _, weight in rows(shown.epoch(epoch)):
             crop = np.concatenate([heard[:1], coming])[: int(weight.sum()) + 1]
             original = np.stack([steps[int(step)] for step in crop[:, 0]])
             assert np.array_equal(crop[:, [0, 2]], original[:, [0, 2]])
@@ -196,9 +242,9 @@ def test_a_transposition_keeps_intervals_boundaries_and_the_range(files):
 
 def test_padding_is_never_transposed_and_never_counts(files):
     patterns, _ = files(numbered(3))
-    dataset = data(transpose=6).train(patterns)
-    for _ in range(10):
-        ((heard, coming, _, weight),) = rows(dataset)
+    shown = data(transpose=6).train(patterns)
+    for epoch in range(10):
+        ((heard, coming, _, weight),) = rows(shown.epoch(epoch))
         assert weight.tolist() == [1, 1, 0, 0, 0]
         assert not heard[3:].any()
         assert not coming[2:].any()
@@ -208,7 +254,7 @@ def test_nothing_is_transposed_unless_asked_nor_while_evaluating(files):
     songs = numbered(40)
     patterns, _ = files(songs)
     steps = {int(event[0]): int(event[1]) for song in songs for event in song}
-    for dataset in (data().train(patterns), data(transpose=6).evaluation(patterns)):
+    for dataset in (data().train(patterns).epoch(0), data(transpose=6).evaluation(patterns)):
         for heard, _, _, weight in rows(dataset):
             for step, pitch, _ in heard[: int(weight.sum())]:
                 assert steps[int(step)] == pitch
@@ -233,7 +279,7 @@ def test_the_papers_windows_are_a_scaled_index_and_one_class(files, vocabulary, 
         np.testing.assert_allclose(heard[place, :, 0], indices[place : place + 5] / 175, rtol=1e-6)
         assert coming[place].argmax() == indices[place + 5]
         assert coming[place].sum() == 1
-    trained = paper.train(patterns)
+    trained = paper.train(patterns).epoch(0)
     shown = np.concatenate([batch[0] for batch in trained.as_numpy_iterator()])
     assert sorted(map(bytes, shown)) == sorted(map(bytes, heard))
     assert not np.array_equal(shown, heard)
@@ -264,6 +310,6 @@ def test_chords_have_nothing_to_transpose(files):
     known = build_vocabulary(ChordsCodec(), [dict.fromkeys(range(40, 90), 20)])
     song = np.arange(40, 80, dtype=np.int32)[:, None]
     patterns, _ = files([song], known)
-    for heard, coming, _, weight in rows(data(known, transpose=5).train(patterns)):
+    for heard, coming, _, weight in rows(data(known, transpose=5).train(patterns).epoch(0)):
         count = int(weight.sum())
         assert (coming[:count] == heard[:count] + 1).all()

@@ -82,6 +82,56 @@ def test_one_layer_serves_every_length_and_its_model_can_be_saved(tmp_path):
     assert np.array_equal(again(x), model(x))
 
 
+def test_half_precision_stays_close_over_many_steps():
+    rng = np.random.default_rng(5)
+    shapes = ((2, 200, 6), (6, 32), (8, 32), (32,))
+    exact = [tf.constant(0.4 * rng.standard_normal(s).astype(np.float32)) for s in shapes]
+    halved = [tf.cast(value, tf.bfloat16) for value in exact]
+    found = []
+    for arguments in ([tf.cast(value, tf.float32) for value in halved], halved):
+        with tf.GradientTape() as tape:
+            tape.watch(arguments)
+            hidden = lstm_sequence(*arguments)
+            loss = tf.reduce_mean(tf.cast(hidden, tf.float32) ** 2)
+        assert hidden.dtype == arguments[0].dtype
+        gradients = tape.gradient(loss, arguments)
+        found.append([tf.cast(value, tf.float32).numpy() for value in (hidden, *gradients)])
+    for float32, bfloat16 in zip(*found, strict=True):
+        np.testing.assert_allclose(bfloat16, float32, atol=0.02 * np.abs(float32).max())
+
+
+def test_the_last_step_alone_is_that_of_the_sequence():
+    ours, theirs = pair(units=6, inputs=5)
+    last = SequenceLSTM(6, return_sequences=False)
+    inputs = keras.Input((None, 5))
+    assert keras.Model(inputs, last(inputs)).output_shape == (None, 6)
+    last.set_weights(theirs.get_weights())
+    x = np.random.default_rng(2).standard_normal((3, 7, 5)).astype(np.float32)
+    np.testing.assert_allclose(last(x), theirs(x)[:, -1], atol=2e-6)
+    assert np.array_equal(last(x), ours(x)[:, -1])
+
+
+def test_weight_drop_leaves_out_recurrent_weights_in_training_alone():
+    x = np.random.default_rng(2).standard_normal((3, 7, 5)).astype(np.float32)
+    ours, theirs = pair(units=6, inputs=5)
+    dropping = SequenceLSTM(6, weight_drop=0.5)
+    dropping.build((None, None, 5))
+    for mine, given in zip(dropping.trainable_weights, theirs.get_weights(), strict=True):
+        mine.assign(given)
+    assert np.array_equal(dropping(x), ours(x))
+    first, second = dropping(x, training=True).numpy(), dropping(x, training=True).numpy()
+    assert np.array_equal(first[:, 0], second[:, 0])  # nothing recurs in the first step
+    assert not np.allclose(first[:, 1:], second[:, 1:])
+    # All rows and steps of one call lose the same weights: equal rows stay equal.
+    alike = dropping(np.repeat(x[:1], 3, axis=0), training=True).numpy()
+    np.testing.assert_allclose(alike[1], alike[0], atol=1e-6)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(dropping(x, training=True) ** 2)
+    gradient = tape.gradient(loss, dropping.recurrent_kernel.value).numpy()
+    # What was left out learns nothing.
+    assert 0.25 < (gradient == 0).mean() < 0.75
+
+
 def test_a_step_learns_nothing_from_the_steps_behind_it():
     ours, _ = pair(units=4, inputs=3)
     x = np.random.default_rng(0).standard_normal((2, 8, 3)).astype(np.float32)

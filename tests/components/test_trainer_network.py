@@ -44,7 +44,13 @@ def cross_entropy(logits, index):
 def test_the_paper_has_the_layers_of_the_paper(vocabulary):
     network = build_network(ModelSettings("paper"), WindowSpec(75, "last"), vocabulary("paper"))
     rows = [
-        (type(layer).__name__, layer.output.shape, layer.count_params()) for layer in network.layers
+        # Ours is Keras's in everything but speed (test_trainer_lstm.py).
+        (
+            type(layer).__name__.removeprefix("Sequence"),
+            layer.output.shape,
+            layer.count_params(),
+        )
+        for layer in network.layers
     ]
     assert rows == [
         ("LSTM", (None, 75, 256), 264_192),
@@ -161,3 +167,58 @@ def test_the_same_seed_gives_the_same_network(vocabulary):
         made.append(network.get_layer("lstm_2").get_weights()[0])
     assert np.array_equal(made[0], made[1])
     assert not np.array_equal(made[0], made[2])
+
+
+def dropouts(network):
+    return {
+        layer.name: layer.noise_shape
+        for layer in network.layers
+        if isinstance(layer, keras.layers.Dropout)
+    }
+
+
+def test_a_variational_network_drops_the_same_units_at_every_event(vocabulary):
+    known = vocabulary("notes")
+    shape = {**TINY, "dropout": 0.5, "variational": True}
+    network = build_network(ModelSettings(**shape), WindowSpec(9), known)
+    assert dropouts(network) == {
+        "dropout_1": (None, 1, 5),
+        "dropout_2": (None, 1, 7),
+        "dropout_3": (None, 1, 6),
+    }
+    signal = network.get_layer("dropout_2")(np.ones((2, 9, 7), np.float32), training=True).numpy()
+    assert set(np.unique(signal)) == {0.0, 2.0}
+    assert np.array_equal(signal[:, 0], signal[:, 8])
+
+
+def test_event_dropout_silences_a_field_of_an_event_as_a_whole(vocabulary):
+    known = vocabulary("notes")
+    shape = {**TINY, "dropout": 0.0, "event_dropout": 0.5}
+    network = build_network(ModelSettings(**shape), WindowSpec(9), known)
+    layer = network.get_layer("event_dropout_1")
+    signal = layer(np.ones((4, 50, 3), np.float32), training=True).numpy()
+    heard = signal[:, :, 0]
+    assert np.array_equal(signal, np.repeat(heard[:, :, None], 3, axis=2))
+    assert 0.3 < (heard == 0).mean() < 0.7
+    rng = np.random.default_rng(0)
+    events = np.stack([rng.integers(0, size, (2, 9)) for size in known.sizes], axis=-1)
+    # Nothing is dropped when a model is judged.
+    assert np.array_equal(network([events, events]), network([events, events]))
+
+
+@pytest.mark.parametrize("kind", ["paper", "notes"])
+def test_in_half_precision_heads_and_nats_are_float32(vocabulary, kind):
+    known = vocabulary(kind)
+    settings = ModelSettings("paper" if kind == "paper" else "chain", **TINY)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = build_network(
+            settings, WindowSpec(9, "last" if kind == "paper" else "every"), known
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert {w.dtype for w in network.trainable_weights} == {"float32"}
+    assert network.get_layer("lstm_2").compute_dtype == "bfloat16"
+    assert network.get_layer("head_0").compute_dtype == "float32"
+    assert network.outputs[0].dtype == "float32"

@@ -76,6 +76,12 @@ def test_a_model_that_cannot_be_is_refused_in_one_line(given, line):
         ({"max_minutes": -1.0}, "max_minutes -1.0 is not allowed; it must be 0 or more"),
         ({"clip_norm": -0.5}, "clip_norm -0.5 is not allowed; it must be 0 or more"),
         ({"weight_decay": -0.5}, "weight_decay -0.5 is not allowed; it must be 0 or more"),
+        (
+            {"precision": "half"},
+            "precision 'half' is not allowed; it must be "
+            "('auto', 'float32', 'bfloat16', 'float16')",
+        ),
+        ({"steps_per_execution": 0}, "steps_per_execution 0 is not allowed; it must be 1..10000"),
     ],
 )
 def test_a_training_that_cannot_be_is_refused_in_one_line(given, line):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from music import ngram
-from music.codec import NotesCodec
+from music.codec import ChordsCodec, NotesCodec
 from music.ngram import (
     MAX_FIELDS,
     MAX_TOKEN,
@@ -143,6 +143,20 @@ def test_conditionals_of_seen_contexts_sum_to_one(events, order, data):
         model.probability(field, tokens[:end], token) for token in range(ALPHABETS[field])
     ]
     assert sum(probabilities) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("codec", [NotesCodec(), ChordsCodec()], ids=lambda codec: codec.name)
+def test_conditionals_sum_to_one_over_a_whole_codec(codec):
+    """All codes of a field, seen or not, in contexts that were seen and that were not."""
+    sizes = [field.size for field in codec.fields]
+    song = random_song(3, 40)[:, : len(sizes)]
+    model = counted([song], 7).model(sizes)
+    tokens = song.ravel().tolist()
+    for field, size in enumerate(sizes):
+        place = len(sizes) * 20 + field
+        for context in (tokens[:place], [*tokens[: place - 2], 77, 5]):
+            total = sum(model.probability(field, context, token) for token in range(size))
+            assert total == pytest.approx(1)
 
 
 @settings(max_examples=60)

@@ -68,6 +68,22 @@ def test_a_second_run_on_a_root_is_refused_at_once(segue, one_line, song, tmp_pa
     assert line.endswith("wait for it, or choose another --root")
 
 
+def test_songs_too_short_for_a_window_end_the_run_before_any_training(segue, tmp_path):
+    songs = tmp_path / "songs"
+    export("bach", songs, limit=2, parts=4)
+    ran = segue(
+        "pipeline", "run", "--preset", "paper", "--data", songs, "--root", tmp_path / "root",
+        "--set", "window.length=4096", "--set", "vocabulary.min_count=1",
+    )  # fmt: skip
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1] == (
+        "segue: the train split has no window: it takes a song with at least 4097 events "
+        "there; give more songs, longer ones, or a smaller window length"
+    )
+    assert "Trainer" not in ran.err
+    assert "Traceback" not in ran.err
+
+
 def test_a_single_song_cannot_be_split_and_leaves_nothing_pushed(segue, song, tmp_path):
     root = tmp_path / "root"
     ran = segue("pipeline", "run", "--preset", "smoke", "--data", song.parent, "--root", root)

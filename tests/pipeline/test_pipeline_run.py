@@ -39,6 +39,20 @@ def test_every_node_runs_once_and_a_good_model_is_blessed_and_pushed(first_run):
     assert facts["training"]["ngram_nats"] == pytest.approx(outcome["ngram_nats"], abs=1e-4)
 
 
+def test_held_out_nats_stand_by_position_in_the_song_beside_the_ngrams(first_run):
+    (path,) = (first_run.root / "pipeline" / "Trainer" / "model_run").glob("*/positions.json")
+    told = json.loads(path.read_text())
+    events = sum(one["events"] for one in told["bins"])
+    assert told["carried"]
+    assert told["songs"] >= 1
+    assert [one["first"] for one in told["bins"]] == [1 + 25 * i for i in range(len(told["bins"]))]
+    # Most held-out events are among these: the means are about what the windows say.
+    for name in ("nats", "ngram_nats"):
+        mean = sum(one["events"] * one[name] for one in told["bins"]) / events
+        assert mean == pytest.approx(first_run.outcome[name], abs=0.5)
+    assert "held-out nats by position in" in first_run.log
+
+
 def test_corrupt_files_among_good_ones_are_counted_and_named(first_run):
     assert "18 files: 16 kept, 0 repaired, 2 rejected (1 " in first_run.log
     assert "odd/letter.mid (not-midi)" in first_run.log

@@ -1,0 +1,260 @@
+"""What the kept results of the long runs say, as a table and as a picture.
+
+Everything here is computed anew from `benchmarks/results/training-*.json`, so that a
+number in the documents is one that a command prints. A time is a number of epochs,
+which no other work on the machine can change, times the seconds of an epoch: those
+measured on a quiet machine, where they are kept; else the median of the run's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A contestant's training on one split.
+
+    Attributes:
+      contestant, salt, seed: whose.
+      nats: held-out nats an event on the common events, after each epoch.
+      seconds: of one epoch, judging included.
+    """
+
+    contestant: str
+    salt: str
+    seed: int
+    nats: tuple[float, ...]
+    seconds: float
+
+    @property
+    def best(self) -> float:
+        """The least of them."""
+        return min(self.nats)
+
+    def reach(self, nats: float) -> int | None:
+        """The first epoch, from 1, with no more than these; None if there is none."""
+        return next((n for n, value in enumerate(self.nats, start=1) if value <= nats), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The default against the paper's recipe and the n-gram, one split and one seed each.
+
+    Attributes:
+      salt: of the split.
+      paper, default: the trainings.
+      ngram: nats of the best order on the same events.
+      order: which that is.
+    """
+
+    salt: str
+    paper: Curve
+    default: Curve
+    ngram: float
+    order: int
+
+    @property
+    def paper_seconds(self) -> float:
+        """That the paper's recipe takes to its own best value."""
+        epochs = self.paper.reach(self.paper.best)
+        assert epochs is not None
+        return epochs * self.paper.seconds
+
+    @property
+    def default_seconds(self) -> float | None:
+        """That the default takes to that value; None if it does not get there."""
+        epochs = self.default.reach(self.paper.best)
+        return None if epochs is None else epochs * self.default.seconds
+
+    @property
+    def sooner(self) -> float:
+        """How many times; 0 if never."""
+        seconds = self.default_seconds
+        return 0.0 if seconds is None else self.paper_seconds / seconds
+
+    @property
+    def under_ngram(self) -> float:
+        """The share by which the default's best lies under the n-gram's nats."""
+        return 1 - self.default.best / self.ngram
+
+
+def curve(value: Mapping[str, Any], seconds: float | None = None) -> Curve:
+    """Of one kept result; `seconds` an epoch, where they are better known."""
+    epochs = value["history"]["epochs"]
+    took = [epoch["seconds"] for epoch in epochs]
+    # The first one compiles.
+    return Curve(
+        contestant=value["contestant"],
+        salt=value["salt"],
+        seed=value["seed"],
+        nats=tuple(epoch["nats"] for epoch in epochs),
+        seconds=statistics.median(took[1:] or took) if seconds is None else seconds,
+    )
+
+
+def comparisons(
+    results: Sequence[Mapping[str, Any]],
+    seconds: Mapping[str, Mapping[str, float]] | None = None,
+) -> list[Comparison]:
+    """One for each split and seed of the default that the paper's recipe ran on, too.
+
+    Args:
+      results: as `_long.read` gives them.
+      seconds: of an epoch, by split and contestant, where the results' own are not to
+        be taken.
+
+    Raises:
+      ValueError: two results of a split are not of the same held-out events.
+    """
+    found = []
+    for salt in sorted({value["salt"] for value in results}):
+        here = [value for value in results if value["salt"] == salt]
+        known = (seconds or {}).get(salt, {})
+        if len({_events(value) for value in here}) > 1:
+            raise ValueError(f"the results of split {salt} are not of the same held-out events")
+        sides = {
+            name: [curve(v, known.get(name)) for v in here if v["contestant"] == name]
+            for name in ("paper", "default")
+        }
+        ngram = [value for value in here if value["contestant"] == "ngram"]
+        if not (sides["paper"] and sides["default"] and ngram):
+            continue
+        # Several seeds of the paper's recipe: the one that did best.
+        paper = min(sides["paper"], key=lambda one: one.best)
+        found += [
+            Comparison(salt, paper, default, ngram[0]["nats"], ngram[0]["order"])
+            for default in sides["default"]
+        ]
+    return found
+
+
+def _events(value: Mapping[str, Any]) -> tuple[Any, ...]:
+    contest = value["contest"]
+    return contest["digest"], contest["events"], contest["classes"]
+
+
+BEGIN, END = "<!-- training: begin -->", "<!-- training: end -->"
+_HEAD = """\
+| split | held out | n-gram | paper's recipe | default | under the n-gram | paper's time | default's | sooner |
+|---|---|---|---|---|---|---|---|---|
+"""  # noqa: E501
+
+
+def markdown(
+    results: Sequence[Mapping[str, Any]],
+    seconds: Mapping[str, Mapping[str, float]] | None = None,
+) -> str:
+    """The table of the documents, a line a split and seed of the default.
+
+    Args:
+      results, seconds: as `comparisons` takes them.
+
+    Returns:
+      Markdown; what has not been run yet is a dash.
+    """
+    compared = {(one.salt, one.default.seed): one for one in comparisons(results, seconds)}
+    lines = [_line(results, one) for one in compared.values()]
+    done = {salt for salt, _ in compared}
+    alone = [v for v in results if v["contestant"] == "ngram" and v["salt"] not in done]
+    lines += [_split(value) + " – |" * 6 for value in alone]
+    return _HEAD + "".join(f"{line}\n" for line in sorted(lines))
+
+
+def _line(results: Sequence[Mapping[str, Any]], one: Comparison) -> str:
+    (ngram,) = [v for v in results if v["contestant"] == "ngram" and v["salt"] == one.salt]
+    paper, ours = one.paper, one.default
+    took = one.default_seconds
+    cells = [
+        f"{paper.best:.3f}, epoch {paper.reach(paper.best)}",
+        f"{ours.best:.3f}, epoch {ours.reach(ours.best)}",
+        f"{one.under_ngram:.1%}",
+        f"{one.paper_seconds:,.0f} s",
+        "never" if took is None else f"{took:,.0f} s, epoch {ours.reach(paper.best)}",
+        f"{one.sooner:.1f} x",
+    ]
+    return _split(ngram) + "".join(f" {cell} |" for cell in cells)
+
+
+def _split(value: Mapping[str, Any]) -> str:
+    contest = value["contest"]
+    held = f"{contest['songs']['eval']} songs, {contest['events']:,} tokens"
+    return f"| {value['salt']} | {held} | {value['nats']:.3f}, order {value['order']} |"
+
+
+def put_into(path: Path, table: str) -> None:
+    """Puts a table between the marks of a document.
+
+    Raises:
+      ValueError: it has no such marks.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{path.name} has no {BEGIN} and {END}")
+    path.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")
+
+
+def plot(
+    path: Path,
+    results: Sequence[Mapping[str, Any]],
+    seconds: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Draws held-out nats against seconds, a panel a split, as SVG.
+
+    The same results give the same file, byte by byte.
+
+    Args:
+      path: of the picture.
+      results, seconds: as `comparisons` takes them.
+
+    Raises:
+      ValueError: no split has all three contestants.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    compared = comparisons(results, seconds)
+    salts = sorted({one.salt for one in compared})
+    if not salts:
+        raise ValueError("no split has results of paper, default and ngram yet")
+    with matplotlib.rc_context({"svg.hashsalt": "segue", "svg.fonttype": "none", "font.size": 9}):
+        figure, axes = pyplot.subplots(
+            1, len(salts), figsize=(1 + 3.2 * len(salts), 3.2), sharey=True, squeeze=False
+        )
+        for axis, salt in zip(axes[0], salts, strict=True):
+            here = [one for one in compared if one.salt == salt]
+            _draw(axis, here)
+            axis.set_title(f"split {salt}")
+        axes[0][0].set_ylabel("held-out nats a token")
+        axes[0][-1].legend(frameon=False, fontsize=8)
+        figure.tight_layout()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+        pyplot.close(figure)
+
+
+def _draw(axis: Any, compared: Sequence[Comparison]) -> None:
+    paper = compared[0].paper
+    lines = [(paper, "#b3541e", "paper's recipe")]
+    lines += [
+        (one.default, "#1f6f8b", "default" if place == 0 else "_")
+        for place, one in enumerate(compared)
+    ]
+    for one, color, label in lines:
+        seconds = [one.seconds * (epoch + 1) for epoch in range(len(one.nats))]
+        axis.plot(seconds, one.nats, color=color, label=label, linewidth=1.4)
+    axis.axhline(compared[0].ngram, color="#555555", linestyle="--", linewidth=1, label="n-gram")
+    axis.axhline(paper.best, color="#b3541e", linestyle=":", linewidth=1, label="paper's best")
+    axis.set_xscale("log")
+    axis.set_xlabel("seconds")
+    # The first epochs, before anything is learnt, would press the rest together.
+    axis.set_ylim(top=1.35 * compared[0].ngram)
+    axis.spines[["top", "right"]].set_visible(False)
