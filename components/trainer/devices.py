@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 # Tensor cores came with compute capability 7.0 (Volta).
 _TENSOR_CORES = (7, 0)
+# As Linux spells them on x86.
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 def accelerators() -> list[str]:
@@ -34,8 +37,9 @@ def choose_strategy() -> tf.distribute.Strategy:
 def policy_name(precision: str) -> str:
     """Keras's dtype policy for `TrainingSettings.precision`.
 
-    `auto` is float16 where every GPU has tensor cores (cuDNN's LSTM takes it, and
-    Keras scales the loss), and float32 on a processor.
+    `auto` is half precision where the device multiplies it faster: float16 where
+    every GPU has tensor cores (cuDNN's LSTM takes it, and Keras scales the loss),
+    bfloat16 on a processor with instructions for it, float32 elsewhere.
     """
     if precision == "auto":
         gpus = tf.config.list_physical_devices("GPU")
@@ -43,8 +47,24 @@ def policy_name(precision: str) -> str:
             tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
             for gpu in gpus
         ]
-        precision = "float16" if gpus and min(found) >= _TENSOR_CORES else "float32"
+        if gpus:
+            precision = "float16" if min(found) >= _TENSOR_CORES else "float32"
+        else:
+            precision = "bfloat16" if _multiplies_bfloat16() else "float32"
     return precision if precision == "float32" else f"mixed_{precision}"
+
+
+def _multiplies_bfloat16(told: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor's own matmul instructions take bfloat16.
+
+    Without them TensorFlow takes it apart, which is slower than float32. Only Linux
+    tells; elsewhere the answer is no.
+    """
+    try:
+        words = told.read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return False
+    return not _BFLOAT16.isdisjoint(words)
 
 
 @contextlib.contextmanager

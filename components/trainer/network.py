@@ -86,10 +86,12 @@ def _recurrent(
 
 @keras.saving.register_keras_serializable("segue")
 class EventNats(layers.Layer):
-    """Cross-entropy of one field, nats: (logits [N, T, V], index [N, T]) -> [N, T]."""
+    """Cross-entropy of one field, nats: (logits [N * T, V], index [N, T]) -> [N, T]."""
 
     def call(self, logits, index):
-        return keras.losses.sparse_categorical_crossentropy(index, logits, from_logits=True)
+        flat = ops.reshape(index, (-1,))
+        nats = keras.losses.sparse_categorical_crossentropy(flat, logits, from_logits=True)
+        return ops.reshape(nats, ops.shape(index))
 
 
 def _chain(settings: ModelSettings, vocabulary: Vocabulary) -> keras.Model:
@@ -114,17 +116,20 @@ def _chain(settings: ModelSettings, vocabulary: Vocabulary) -> keras.Model:
             noise_shape=(None, 1, units) if settings.variational else None,
             name=f"dropout_{index}",
         )(signal)
+    # Row by row: of a matrix, TensorFlow makes a kernel's gradient in one matmul; of
+    # windows it makes one a window and adds them up.
+    flat = ops.reshape(signal, (-1, settings.units[-1]))
     nats = []
     for f, size in enumerate(sizes):
         terms = [
             layers.Dense(
                 settings.dense, kernel_regularizer=_regularizer(settings), name=f"dense_{f}"
-            )(signal)
+            )(flat)
         ]
         terms += [
             layers.Embedding(
                 sizes[g], settings.dense, embeddings_initializer="zeros", name=f"condition_{f}_{g}"
-            )(coming[:, :, g])
+            )(ops.reshape(coming[:, :, g], (-1,)))
             for g in range(f)
         ]
         before = layers.Add()(terms) if len(terms) > 1 else terms[0]

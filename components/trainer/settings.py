@@ -107,7 +107,7 @@ class TrainingSettings:
     max_minutes: float = 0.0
     seed: int = 7
     least_steps: int = 0
-    precision: str = "auto"
+    precision: str = "float32"
     steps_per_execution: int = 1
     jit: bool = False
 

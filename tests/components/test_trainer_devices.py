@@ -161,13 +161,26 @@ def test_the_policy_comes_back_from_a_network_that_cannot_be_built():
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_auto_is_float32_on_a_processor_and_half_where_there_are_tensor_cores(monkeypatch):
+@pytest.mark.parametrize(
+    ("told", "fast"),
+    [
+        ("flags\t: fpu avx512f avx512_bf16 rdpid", True),
+        ("flags\t: fpu amx_bf16 amx_tile", True),
+        ("flags\t: fpu avx512f avx512_bf16x", False),
+        (None, False),
+    ],
+)
+def test_auto_is_half_precision_where_the_device_multiplies_it(monkeypatch, tmp_path, told, fast):
     import tensorflow as tf
 
     from components.trainer import devices
 
+    if told is not None:
+        (tmp_path / "cpuinfo").write_text(told)
+    assert devices._multiplies_bfloat16(tmp_path / "cpuinfo") == fast
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    assert devices.policy_name("auto") == "float32"
+    monkeypatch.setattr(devices, "_multiplies_bfloat16", lambda: fast)
+    assert devices.policy_name("auto") == ("mixed_bfloat16" if fast else "float32")
     for capability, policy in (((6, 1), "float32"), ((7, 0), "mixed_float16")):
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu"])
         monkeypatch.setattr(

@@ -49,7 +49,7 @@ def test_every_head_of_the_network_sums_to_one_over_all_codes(vocabulary, events
     logits = told([indices[:, :-1], indices[:, 1:]])
     for field, one in enumerate(logits if isinstance(logits, list) else [logits]):
         total = sums_over_codes(one, known, field)
-        assert total.shape == (40, 8)
+        assert total.shape == (40 * 8,)
         if known.closed:  # what it does not keep is not in the music at all
             kept = np.array(known.fields[field].kept)
             total = tf.nn.softmax(one).numpy()[..., known.tables[field][kept]].sum(axis=-1)
