@@ -113,9 +113,22 @@ class Codec(abc.ABC):
         """(field, code) of the event that ends a song; None where there is none."""
         return None
 
-    def transposable(self) -> int | None:
-        """The column that moves when a song is transposed; None where none does."""
-        return None
+    @property
+    @abc.abstractmethod
+    def pitched(self) -> int:
+        """The column that moves when a song is transposed; its codes 0..127 are pitches."""
+
+    @abc.abstractmethod
+    def transpose(self, codes: np.ndarray, semitones: int) -> np.ndarray:
+        """Codes of the column `pitched`, moved.
+
+        Args:
+          codes: int[...].
+          semitones: up or down; what is no pitch (a boundary) stays.
+
+        Returns:
+          int32[...]; a pitch that would leave 0..127 is held to the ends.
+        """
 
     def continuation_of(self, events: np.ndarray) -> np.ndarray:
         """What to prime a model with so that it plays on: no closing boundary."""
@@ -226,8 +239,14 @@ class NotesCodec(Codec):
     def boundary(self) -> tuple[int, int] | None:
         return (1, BOUNDARY)
 
-    def transposable(self) -> int | None:
+    @property
+    def pitched(self) -> int:
         return 1
+
+    def transpose(self, codes: np.ndarray, semitones: int) -> np.ndarray:
+        codes = np.asarray(codes)
+        moved = np.clip(codes + semitones, 0, BOUNDARY - 1)
+        return np.where(codes < BOUNDARY, moved, codes).astype(np.int32)
 
     def continuation_of(self, events: np.ndarray) -> np.ndarray:
         if len(events) > 1 and events[-1, 1] == BOUNDARY:
@@ -298,6 +317,18 @@ class ChordsCodec(Codec):
         both = note[:, None] & kept_note[None, :]
         mixed = note[:, None] != kept_note[None, :]
         return np.where(both, semitones, distance + 1000.0 * mixed)
+
+    @property
+    def pitched(self) -> int:
+        return 0
+
+    def transpose(self, codes: np.ndarray, semitones: int) -> np.ndarray:
+        codes = np.asarray(codes)
+        moved = np.clip(codes + semitones, 0, self.CHORD - 1)
+        # The classes of a chord go round in their twelve bits.
+        turned = (np.maximum(codes - self.CHORD, 0)) << (semitones % 12)
+        turned = self.CHORD + ((turned | turned >> 12) & 0xFFF)
+        return np.where(codes < self.CHORD, moved, turned).astype(np.int32)
 
     def label(self, field: int, code: int) -> str:
         if code < self.CHORD:

@@ -142,6 +142,10 @@ class Vocabulary:
         )
 
 
+# A field of no more codes keeps them all.
+_SMALL = 256
+
+
 def build_vocabulary(
     codec: Codec,
     counts: Sequence[Mapping[int, int]],
@@ -151,9 +155,8 @@ def build_vocabulary(
 ) -> Vocabulary:
     """The vocabulary of a catalogue.
 
-    Fields that a transposition moves keep every code, since a transposed song
-    may need any of them; so do the small fields (velocity, part). The others
-    keep what was seen at least `min_count` times, and of that, where a large
+    Small fields (pitch, velocity, part) keep every code: a transposed song may need
+    any pitch. The others keep what was seen at least `min_count` times, and of that, where a large
     catalogue has seen almost everything, the `max_size` most frequent codes.
 
     Args:
@@ -170,7 +173,7 @@ def build_vocabulary(
     fields = []
     for column, field in enumerate(codec.fields):
         seen = {int(code): int(count) for code, count in counts[column].items()}
-        if column == codec.transposable() or field.size <= 16:
+        if field.size <= _SMALL:
             kept = set(range(field.size))
         else:
             often = [code for code, count in seen.items() if count >= min_count]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from components.trainer.settings import TrainerSettings
@@ -145,23 +146,32 @@ class WindowData:
         crop = tf.pad(codes, [[0, wanted], [0, 0]])[start : start + wanted]
         crop = tf.ensure_shape(crop, [wanted, codes.shape[1]])
         real = tf.range(wanted) < count - start
-        crop = self._transpose(crop, real, number // choices)
-        return self._pair(crop, tf.cast(real[1:], tf.float32))
+        crop, counts = self._transpose(crop, real, number // choices)
+        return self._pair(crop, tf.cast(counts[1:], tf.float32))
 
     def _transpose(self, codes, real, number):
-        column, reach = self.codec.transposable(), self.settings.training.transpose
-        if column is None or not reach:
-            return codes
+        """The crop in another key, and which of its events are worth predicting there.
+
+        A closed vocabulary may not keep a chord in every key: where it does not, the
+        crop is heard with the nearest one, and nothing is learned of it.
+        """
+        column, reach = self.codec.pitched, self.settings.training.transpose
+        if not reach:
+            return codes, real
         pitch = codes[:, column]
-        note = real & (pitch != BOUNDARY)
+        note = real & (pitch < BOUNDARY)
         lowest = tf.reduce_min(tf.where(note, pitch, 127))
         highest = tf.reduce_max(tf.where(note, pitch, 0))
         shift = tf.cast(number % tf.constant(2 * reach + 1, tf.uint64), tf.int32) - reach
         shift = tf.clip_by_value(shift, tf.minimum(-lowest, 0), tf.maximum(127 - highest, 0))
-        moved = tf.where(note, pitch + shift, pitch)
+        every = np.arange(self.codec.fields[column].size)
+        moves = [self.codec.transpose(every, semitones) for semitones in range(-reach, reach + 1)]
+        moved = tf.where(real, tf.gather(tf.constant(np.stack(moves))[shift + reach], pitch), pitch)
+        kept = np.isin(every, self.vocabulary.fields[column].kept)
+        lost = tf.gather(kept, pitch) & ~tf.gather(kept, moved)
         columns = tf.unstack(codes, axis=1)
         columns[column] = moved
-        return tf.stack(columns, axis=1)
+        return tf.stack(columns, axis=1), real & ~lost
 
     def _whole(self, codes, count, scored):
         place = tf.range(1, self.settings.window.max_events)

@@ -85,7 +85,7 @@ class TrainingSettings:
       clip_norm: of the whole gradient; 0 leaves it alone.
       patience: epochs without a better held-out loss before stopping.
       transpose: each training crop is moved by a random number of semitones in
-        -transpose..transpose (codecs that can be transposed only).
+        -transpose..transpose.
       max_minutes: the epoch that is under way then is the last; 0 is no limit.
       seed: of the weights, the order of the windows, their crops and dropout.
       least_steps: an epoch goes through the windows of a small catalogue as often as

@@ -306,10 +306,39 @@ def test_a_split_without_windows_is_one_line(files, vocabulary, form, kind, leas
         )
 
 
-def test_chords_have_nothing_to_transpose(files):
+def test_chords_are_transposed_and_what_is_not_kept_there_is_not_learned(files):
+    codec = ChordsCodec()
+    triad = codec.CHORD + 0b10010001
+    moved = [int(code) for code in codec.transpose(np.full(3, triad), 0)[:1]]
+    moved.append(int(codec.transpose(np.array([triad]), 2)[0]))
+    known = build_vocabulary(codec, [dict.fromkeys([*range(40, 90), *moved], 20)], closed=True)
+    song = np.array([50, 54, triad, 57] * 10, np.int32)[:, None]
+    patterns, _ = files([song], known)
+    chords = {}
+    kept = known.fields[0].kept
+    for epoch in range(12):
+        shown = data(known, transpose=3).train(patterns).epoch(epoch)
+        for heard, coming, _, weight in rows(shown):
+            codes = np.array([kept[index] for index in coming[:, 0]])
+            real = np.arange(len(codes)) < len(codes) - np.argmax(weight[::-1] > 0)
+            notes = codes[(codes < codec.CHORD) & real]
+            shift = int(notes.min()) - 50
+            assert set(notes - shift) <= {50, 54, 57}
+            counted = weight[(codes >= codec.CHORD) & real]
+            chords.setdefault(shift, set()).update(counted.tolist())
+            assert (weight[(codes < codec.CHORD) & real] == 1).all()
+            assert heard.shape == coming.shape
+    assert set(chords) >= {-3, 0, 2, 3}
+    assert {shift for shift, weights in chords.items() if weights == {1.0}} == {0, 2}
+    assert all(weights == {0.0} for shift, weights in chords.items() if shift not in (0, 2))
+
+
+def test_chords_stay_where_they_are_unless_asked(files):
     known = build_vocabulary(ChordsCodec(), [dict.fromkeys(range(40, 90), 20)])
     song = np.arange(40, 80, dtype=np.int32)[:, None]
     patterns, _ = files([song], known)
-    for heard, coming, _, weight in rows(data(known, transpose=5).train(patterns).epoch(0)):
+    for heard, coming, _, weight in rows(data(known).train(patterns).epoch(0)):
         count = int(weight.sum())
         assert (coming[:count] == heard[:count] + 1).all()
+        starts = {known.fields[0].kept[index] for index in heard[:1, 0]}
+        assert starts <= set(range(40, 80))

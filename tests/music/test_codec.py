@@ -252,7 +252,6 @@ def test_a_chord_is_what_one_part_starts_not_what_sounds():
 def test_chords_have_no_boundary_and_are_continued_as_they_are():
     events = CHORDS.encode(Song([(0, 6, 60, 80, 0)]))
     assert CHORDS.boundary is None
-    assert CHORDS.transposable() is None
     assert CHORDS.continuation_of(events) is events
 
 
@@ -261,6 +260,26 @@ def test_the_empty_chord_sounds_nothing():
 
 
 # ---- all codecs -------------------------------------------------------------
+
+
+@every_codec
+@few
+@given(songs, st.integers(-30, 30))
+def test_events_are_transposed_as_their_song_is(codec, song, semitones):
+    pitches = song.notes[:, PITCH]
+    if len(song):
+        semitones = int(np.clip(semitones, -pitches.min(), 127 - pitches.max()))
+    notes = song.notes.copy()
+    notes[:, PITCH] += semitones
+    events = codec.encode(song)
+    events[:, codec.pitched] = codec.transpose(events[:, codec.pitched], semitones)
+    assert np.array_equal(events, codec.encode(Song(notes)))
+
+
+def test_what_is_no_pitch_stays_and_pitches_are_held_to_their_ends():
+    codes = np.array([0, 60, 126, 127, BOUNDARY])
+    assert NotesCodec().transpose(codes, 2).tolist() == [2, 62, 127, 127, BOUNDARY]
+    assert NotesCodec().transpose(codes, -1).tolist() == [0, 59, 125, 126, BOUNDARY]
 
 
 @every_codec

@@ -49,7 +49,7 @@ def test_codes_seen_often_enough_are_kept():
     assert step.counts == ((0, 10), (6, 4), (12, 3))
 
 
-def test_a_field_that_transposes_keeps_every_code():
+def test_every_pitch_is_kept_since_a_transposed_song_may_need_it():
     vocabulary = build_vocabulary(NOTES, [{0: 5}, {60: 5}, {6: 5}], min_count=5)
     assert vocabulary.fields[1].kept == tuple(range(BOUNDARY + 1))
 
