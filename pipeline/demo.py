@@ -29,7 +29,7 @@ CHORALE_PARTS = 4
 SERVER_SECONDS = 120.0
 # What two quiet cores do in five minutes, so that the learning rate comes down in
 # time, and an end for slower machines.
-EPOCHS = 30
+EPOCHS = 14
 TRAINING_MINUTES = 7
 
 
