@@ -82,6 +82,7 @@ def curve(fitted):
     return [(epoch.loss, epoch.nats) for epoch in fitted.history.epochs]
 
 
+@pytest.mark.slow
 def test_two_replicas_learn_what_one_does(data, alone, tmp_path):
     known, train, held_out = data
     arguments = [settings().to_dict(), known.to_json(), train, held_out, str(tmp_path / "kept")]
