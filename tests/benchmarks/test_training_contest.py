@@ -16,8 +16,14 @@ from benchmarks._long import Clock, Run, carry_out, read
 from benchmarks.training import main, quiet_seconds, table
 from music.errors import SegueError
 
-TINY = ("model.units=[8,8,8]", "model.dense=8", "model.embedding=4", "training.epochs=3",
-        "training.patience=3")  # fmt: skip
+TINY = (
+    "training.precision=float32",
+    "model.units=[8,8,8]",
+    "model.dense=8",
+    "model.embedding=4",
+    "training.epochs=3",
+    "training.patience=3",
+)
 LENGTH = 75
 
 
