@@ -225,8 +225,6 @@ class _Loop:
                 self.kept.best = self.network.get_weights()
             progress = dataclasses.replace(progress, ended=self._is_enough(progress))
             self.kept.save(progress)
-        if isinstance(self.network.optimizer, keras.optimizers.Optimizer):
-            self.network.optimizer.finalize_variable_values(self.network.trainable_variables)
         self.network.set_weights(self.kept.best)
         return progress
 

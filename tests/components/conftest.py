@@ -189,3 +189,23 @@ def songs_artifact():
         return made
 
     return songs_artifact
+
+
+@pytest.fixture(scope="session")
+def paper_splits(tmp_path_factory, vocabulary, events_of, write_windows):
+    """paper_splits(window): patterns of a train and an eval split, a song each.
+
+    The vocabulary is `vocabulary("paper")`, and lies beside them as in an artifact.
+    """
+
+    def paper_splits(window):
+        folder = tmp_path_factory.mktemp("windows")
+        known = vocabulary("paper")
+        for number, side in enumerate(("train", "eval")):
+            songs = [events_of(known, 60, seed=number)]
+            path = folder / f"Split-{side}" / "w.gz"
+            write_windows(path, songs, known, window, ngram=lambda *_: 2.5)
+        (folder / "vocabulary.json").write_text(known.to_json())
+        return [str(folder / "Split-train" / "*")], [str(folder / "Split-eval" / "*")]
+
+    return paper_splits

@@ -26,14 +26,8 @@ BREAKS_DOWN = dataclasses.replace(SETTINGS, model=dataclasses.replace(SETTINGS.m
 
 
 @pytest.fixture(scope="module")
-def splits(tmp_path_factory, vocabulary, events_of, write_windows):
-    folder = tmp_path_factory.mktemp("windows")
-    known = vocabulary("paper")
-    for number, side in enumerate(("train", "eval")):
-        songs = [events_of(known, 60, seed=number)]
-        path = folder / f"Split-{side}" / "w.gz"
-        write_windows(path, songs, known, WINDOW, ngram=lambda *_: 2.5)
-    return [str(folder / "Split-train" / "*")], [str(folder / "Split-eval" / "*")]
+def splits(paper_splits):
+    return paper_splits(WINDOW)
 
 
 @pytest.fixture(scope="module")

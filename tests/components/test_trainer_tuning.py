@@ -22,15 +22,8 @@ DROPOUTS = {"model": {"dropout": [0.0, 0.2, 0.4]}}
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory, vocabulary, events_of, write_windows):
-    folder = tmp_path_factory.mktemp("windows")
-    known = vocabulary("paper")
-    for number, side in enumerate(("train", "eval")):
-        songs = [events_of(known, 60, seed=number)]
-        path = folder / f"Split-{side}" / "w.gz"
-        write_windows(path, songs, known, WINDOW, ngram=lambda *_: 2.5)
-    (folder / "vocabulary.json").write_text(known.to_json())
-    return [str(folder / "Split-train" / "*")], [str(folder / "Split-eval" / "*")]
+def files(paper_splits):
+    return paper_splits(WINDOW)
 
 
 @pytest.fixture(scope="module")
