@@ -35,6 +35,10 @@ PRESETS = {
     "default": str(Path(__file__).parent / "presets" / "reichardt-default.yaml"),
 }
 CONTESTANTS = (*PRESETS, "ngram")
+# The paper's recipe is trained on where its preset would stop: it stands on a plateau
+# for longer than any patience, and a peer that gives up there is no peer. Its curve
+# says where the preset stops (`_curves.Curve.until`).
+FIXED = {"paper": ("training.epochs=40", "training.patience=40")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +66,11 @@ class Run:
             )
 
     @property
+    def is_trial(self) -> bool:
+        """Whether its settings are not those that are claimed for."""
+        return bool(self.overrides or self.minutes)
+
+    @property
     def command(self) -> str:
         """That makes it again."""
         words = ["--long", "--contestant", self.contestant, "--salt", self.salt]
@@ -82,7 +91,7 @@ def settings_of(run: Run, data: Path) -> Any:
     """
     from pipeline.configuration import load_configuration
 
-    overrides = list(run.overrides)
+    overrides = [*FIXED.get(run.contestant, ()), *run.overrides]
     if run.seed is not None:
         overrides.append(f"training.seed={run.seed}")
     if run.minutes:
@@ -126,10 +135,12 @@ def carry_out(
     if settings is None:
         order, nats = contest.ngram
         return write(value | {"seed": 0, "order": order, "nats": nats}, results)
-    going = out / f"going-{run.contestant}-{run.salt}-{_fingerprint(settings, contest)}"
+    key = _fingerprint(settings, contest)
+    going = out / f"going-{run.contestant}-{run.salt}-{key}"
     going.mkdir(parents=True, exist_ok=True)
     value |= _train(settings, contest, going, quiet) | {"seed": settings.training.seed}
-    path = write(value, results)
+    trial = key if run.is_trial else ""
+    path = write(value, results, trial)
     shutil.rmtree(going)
     return path
 
@@ -276,14 +287,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(value: dict[str, Any], results: Path = RESULTS) -> Path:
+def write(value: dict[str, Any], results: Path = RESULTS, trial: str = "") -> Path:
     """Keeps a result; one of the same contestant, salt and seed is replaced.
+
+    Args:
+      value: the result.
+      results: its folder.
+      trial: what tells a trial from others of the same contestant, salt and seed.
 
     Returns:
       Its file.
     """
     results.mkdir(parents=True, exist_ok=True)
-    path = results / f"training-{value['contestant']}-{value['salt']}-{value['seed']}.json"
+    words = ["training", value["contestant"], value["salt"], str(value["seed"]), trial]
+    path = results / ("-".join(word for word in words if word) + ".json")
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
     os.replace(partial, path)

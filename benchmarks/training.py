@@ -265,8 +265,7 @@ def _carry_out(asked: argparse.Namespace) -> None:
     if asked.long:
         run = Run(asked.contestant, asked.salt, asked.seed, asked.minutes, tuple(asked.set))
         # A trial's figures are not to stand where those of the presets stand.
-        trial = asked.set or asked.minutes
-        results = asked.results or (OUT / "trials" if trial else RESULTS)
+        results = asked.results or (OUT / "trials" if run.is_trial else RESULTS)
         print(os.path.relpath(carry_out(run, asked.data, results)))
     elif asked.epoch_seconds:
         keep_epoch_seconds(asked.results or RESULTS)
