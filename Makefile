@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench serving-real clean
+.PHONY: help setup demo test test-slow test-all lint format bench serving-real clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ demo: setup ## Train on the built-in data set, serve, and compose songs to hear
 
 test: setup ## Run the tests that do not take minutes
 	@$(PY) -m pytest -m "not slow"
+
+test-slow: setup ## Run the tests that take minutes
+	@$(PY) -m pytest -m slow
 
 test-all: setup ## Run every test
 	@$(PY) -m pytest

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,20 @@ class Curve:
     def best(self) -> float:
         """The least of them."""
         return min(self.nats)
+
+    def until(self, patience: int) -> float:
+        """The best that early stopping would have ended with.
+
+        Args:
+          patience: epochs in a row that are no better before it stops.
+        """
+        best = 0
+        for epoch, nats in enumerate(self.nats):
+            if nats < self.nats[best]:
+                best = epoch
+            elif epoch - best >= patience:
+                break
+        return self.nats[best]
 
     def reach(self, nats: float) -> int | None:
         """The first epoch, from 1, with no more than these; None if there is none."""
@@ -111,26 +125,35 @@ def comparisons(
     Raises:
       ValueError: two results of a split are not of the same held-out events.
     """
-    found = []
+    return [
+        Comparison(salt, paper, default, ngram["nats"], ngram["order"])
+        for salt, ngram, paper, defaults in _by_split(results, seconds)
+        for default in defaults
+        if paper and ngram
+    ]
+
+
+def _by_split(
+    results: Sequence[Mapping[str, Any]], seconds: Mapping[str, Mapping[str, float]] | None
+) -> Iterator[tuple[str, Mapping[str, Any] | None, Curve | None, list[Curve]]]:
+    """Of each split: the n-gram's result, the paper's curve, the default's of all seeds.
+
+    Raises:
+      ValueError: as `comparisons`.
+    """
     for salt in sorted({value["salt"] for value in results}):
         here = [value for value in results if value["salt"] == salt]
-        known = (seconds or {}).get(salt, {})
         if len({_events(value) for value in here}) > 1:
             raise ValueError(f"the results of split {salt} are not of the same held-out events")
-        sides = {
-            name: [curve(v, known.get(name)) for v in here if v["contestant"] == name]
+        known = (seconds or {}).get(salt, {})
+        papers, defaults = (
+            [curve(v, known.get(name)) for v in here if v["contestant"] == name]
             for name in ("paper", "default")
-        }
-        ngram = [value for value in here if value["contestant"] == "ngram"]
-        if not (sides["paper"] and sides["default"] and ngram):
-            continue
+        )
+        ngrams = [value for value in here if value["contestant"] == "ngram"]
         # Several seeds of the paper's recipe: the one that did best.
-        paper = min(sides["paper"], key=lambda one: one.best)
-        found += [
-            Comparison(salt, paper, default, ngram[0]["nats"], ngram[0]["order"])
-            for default in sides["default"]
-        ]
-    return found
+        paper = min(papers, key=lambda one: one.best, default=None)
+        yield salt, ngrams[0] if ngrams else None, paper, defaults
 
 
 def _events(value: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -139,9 +162,11 @@ def _events(value: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 BEGIN, END = "<!-- training: begin -->", "<!-- training: end -->"
+# Of the preset `paper`.
+PATIENCE = 10
 _HEAD = """\
-| split | held out | n-gram | paper's recipe | default | under the n-gram | paper's time | default's | sooner |
-|---|---|---|---|---|---|---|---|---|
+| split | held out | n-gram | paper's recipe | stopped early | default | under the n-gram | paper's time | default's | sooner |
+|---|---|---|---|---|---|---|---|---|---|
 """  # noqa: E501
 
 
@@ -157,33 +182,35 @@ def markdown(
     Returns:
       Markdown; what has not been run yet is a dash.
     """
-    compared = {(one.salt, one.default.seed): one for one in comparisons(results, seconds)}
-    lines = [_line(results, one) for one in compared.values()]
-    done = {salt for salt, _ in compared}
-    alone = [v for v in results if v["contestant"] == "ngram" and v["salt"] not in done]
-    lines += [_split(value) + " – |" * 6 for value in alone]
-    return _HEAD + "".join(f"{line}\n" for line in sorted(lines))
+    lines = []
+    for _, ngram, paper, defaults in _by_split(results, seconds):
+        if ngram:
+            either: list[Curve | None] = [*defaults] or [None]
+            lines += [_line(ngram, paper, default) for default in either]
+    return _HEAD + "".join(lines)
 
 
-def _line(results: Sequence[Mapping[str, Any]], one: Comparison) -> str:
-    (ngram,) = [v for v in results if v["contestant"] == "ngram" and v["salt"] == one.salt]
-    paper, ours = one.paper, one.default
-    took = one.default_seconds
+def _line(ngram: Mapping[str, Any], paper: Curve | None, default: Curve | None) -> str:
+    contest = ngram["contest"]
     cells = [
-        f"{paper.best:.3f}, epoch {paper.reach(paper.best)}",
-        f"{ours.best:.3f}, epoch {ours.reach(ours.best)}",
-        f"{one.under_ngram:.1%}",
-        f"{one.paper_seconds:,.0f} s",
-        "never" if took is None else f"{took:,.0f} s, epoch {ours.reach(paper.best)}",
-        f"{one.sooner:.1f} x",
+        ngram["salt"],
+        f"{contest['songs']['eval']} songs, {contest['events']:,} tokens",
+        f"{ngram['nats']:.3f}, order {ngram['order']}",
+        *["–"] * 7,
     ]
-    return _split(ngram) + "".join(f" {cell} |" for cell in cells)
-
-
-def _split(value: Mapping[str, Any]) -> str:
-    contest = value["contest"]
-    held = f"{contest['songs']['eval']} songs, {contest['events']:,} tokens"
-    return f"| {value['salt']} | {held} | {value['nats']:.3f}, order {value['order']} |"
+    if paper:
+        best, stopped = paper.best, paper.until(PATIENCE)
+        cells[3] = f"{best:.3f}, epoch {paper.reach(best)} of {len(paper.nats)}"
+        cells[4] = f"{stopped:.3f}, epoch {paper.reach(stopped)}"
+    if default:
+        cells[5] = f"{default.best:.3f}, epoch {default.reach(default.best)}"
+        cells[6] = f"{1 - default.best / ngram['nats']:.1%}"
+    if paper and default:
+        one = Comparison(ngram["salt"], paper, default, ngram["nats"], ngram["order"])
+        took = one.default_seconds
+        reached = f"{took:,.0f} s, epoch {default.reach(paper.best)}" if took else "never"
+        cells[7:] = [f"{one.paper_seconds:,.0f} s", reached, f"{one.sooner:.1f} x"]
+    return f"| {' | '.join(cells)} |\n"
 
 
 def put_into(path: Path, table: str) -> None:

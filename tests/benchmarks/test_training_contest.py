@@ -261,9 +261,24 @@ def test_the_table_of_the_documents_has_dashes_for_what_was_not_run():
     songs = {"songs": {"train": 9, "eval": 3}}
     ngram = RESULTS[2] | {"contest": RESULTS[2]["contest"] | songs}
     whole = markdown([*RESULTS[:2], ngram])
-    assert "| x | 3 songs, 100 tokens | 2.750, order 3 | 2.500, epoch 2 | 2.200, epoch 3 |" in whole
-    assert "| 20.0% | 200 s | 8 s, epoch 2 | 25.0 x |" in whole
-    assert markdown([ngram]).splitlines()[-1].endswith("order 3 | – | – | – | – | – | – |")
+    assert "| x | 3 songs, 100 tokens | 2.750, order 3 | 2.500, epoch 2 of 3 | 2.500," in whole
+    assert "| 2.200, epoch 3 | 20.0% | 200 s | 8 s, epoch 2 | 25.0 x |" in whole
+    assert markdown([ngram]).splitlines()[-1].endswith("order 3" + " | –" * 7 + " |")
+    half = markdown([RESULTS[1], ngram]).splitlines()[-1]
+    assert half.endswith("| – | – | 2.200, epoch 3 | 20.0% | – | – | – |")
+
+
+def test_a_curve_says_where_early_stopping_would_have_ended():
+    (one,) = [curve(result("paper", [3.0, 2.5, 2.6, 2.6, 2.4, 2.7], 1.0))]
+    assert one.best == 2.4
+    assert [one.until(patience) for patience in (1, 2, 3, 10)] == [2.5, 2.5, 2.4, 2.4]
+
+
+def test_the_patience_of_the_table_is_the_presets(tmp_path):
+    from benchmarks._curves import PATIENCE
+    from pipeline.configuration import load_configuration
+
+    assert load_configuration(tmp_path, tmp_path, "paper").training.patience == PATIENCE
 
 
 def test_the_table_has_a_line_for_every_claim(tmp_path, capsys):
