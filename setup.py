@@ -82,6 +82,8 @@ setup(
             "mypy>=1.11",
             # A second reader of MIDI, which ours must agree with.
             "mido>=1.3",
+            # Another hand's measures of songs, which ours must agree with.
+            "muspy>=0.5",
             # The deployment files against their schemas.
             "kubernetes-validate>=1.29",
             "check-jsonschema>=0.28",

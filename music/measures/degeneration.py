@@ -1,0 +1,144 @@
+"""Signs that a model broke down while it played: loops, silence, one tone.
+
+These are proxies for what a listener would say, and are called so wherever they are
+shown. A loop is the same event, or the same cycle of up to eight events, over and
+over; Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration" (ICLR),
+describe how sampling falls into them. Real music repeats itself, too, so a song is
+flagged by bounds that real songs of the catalogue give.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from music.measures.descriptors import pitch_class_entropy
+from music.song import DURATION, ONSET, PITCH, Song
+
+LONGEST_CYCLE = 8
+# More events than this in one loop are degenerate, unless real songs have them as well.
+LOOP_EVENTS = 16
+# Standard deviations under the real songs' mean.
+COLLAPSE = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """The same few events over and over.
+
+    Attributes:
+      events: how many in all; 0 where nothing is repeated.
+      cycle: after how many it begins again.
+      first: index of its first event in the song.
+    """
+
+    events: int = 0
+    cycle: int = 0
+    first: int = 0
+
+
+def longest_loop(song: Song, longest_cycle: int = LONGEST_CYCLE) -> Loop:
+    """The longest stretch that repeats a cycle of events at least once.
+
+    An event is a note's step from the one before, its pitch and its duration.
+    """
+    notes = song.notes.astype(np.int64)
+    events = np.stack([np.diff(notes[:, ONSET], prepend=0), notes[:, PITCH], notes[:, DURATION]])
+    best = Loop()
+    for cycle in range(1, min(longest_cycle, len(notes) // 2) + 1):
+        same = (events[:, cycle:] == events[:, :-cycle]).all(axis=0)
+        edges = np.flatnonzero(np.diff(same, prepend=False, append=False))
+        begins, ends = edges[::2], edges[1::2]
+        if not len(begins):
+            continue
+        at = int((ends - begins).argmax())
+        repeated = int(ends[at] - begins[at])
+        if repeated >= cycle and repeated + cycle > best.events:
+            best = Loop(repeated + cycle, cycle, int(begins[at]))
+    return best
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """What real songs reach, so that only what is beyond them is flagged.
+
+    Attributes:
+      loop: events of a loop, at most.
+      entropy: pitch-class entropy in bits, at least.
+      low, high: MIDI pitches.
+      silence: ticks without a sounding note, at most.
+    """
+
+    loop: int
+    entropy: float
+    low: int
+    high: int
+    silence: int
+
+    @classmethod
+    def of(cls, songs: list[Song], percentile: float = 95.0) -> Bounds:
+        """The bounds of real songs.
+
+        Args:
+          songs: with notes; at least one.
+          percentile: of loops and silences.
+
+        Raises:
+          ValueError: there is no song with a note.
+        """
+        songs = [song for song in songs if len(song)]
+        if not songs:
+            raise ValueError("no real song has a note: nothing says what is degenerate")
+        loops = [longest_loop(song).events for song in songs]
+        entropies = np.array([pitch_class_entropy(song) for song in songs])
+        spread = float(entropies.std(ddof=1)) if len(songs) > 1 else 0.0
+        pitches = [song.notes[:, PITCH] for song in songs]
+        return cls(
+            loop=max(LOOP_EVENTS, int(np.percentile(loops, percentile, method="higher"))),
+            entropy=min(float(entropies.mean()) - COLLAPSE * spread, float(entropies.min())),
+            low=min(int(one.min()) for one in pitches),
+            high=max(int(one.max()) for one in pitches),
+            silence=int(
+                np.percentile([silence(song) for song in songs], percentile, method="higher")
+            ),
+        )
+
+
+def silence(song: Song) -> int:
+    """The longest time between the first onset and the last end in which nothing sounds, ticks."""
+    if not len(song):
+        return 0
+    onsets = song.notes[:, ONSET]
+    ends = np.maximum.accumulate(onsets + song.notes[:, DURATION])
+    return int(np.maximum(onsets[1:] - ends[:-1], 0).max(initial=0))
+
+
+def degeneration(song: Song, bounds: Bounds) -> list[str]:
+    """What is wrong with a song, a phrase each; empty where nothing is.
+
+    Args:
+      song: a new one.
+      bounds: of real songs.
+    """
+    if not len(song):
+        return ["it has no notes"]
+    found = []
+    loop = longest_loop(song)
+    if loop.events > bounds.loop:
+        cycle = "the same event" if loop.cycle == 1 else f"a cycle of {loop.cycle} events"
+        found.append(f"{cycle} for {loop.events} events, over {bounds.loop}")
+    entropy = pitch_class_entropy(song)
+    if not math.isnan(entropy) and entropy < bounds.entropy:
+        found.append(f"pitch classes of {entropy:.2f} bits, under {bounds.entropy:.2f}")
+    quiet = silence(song)
+    if quiet > bounds.silence:
+        found.append(f"silence of {quiet} ticks, over {bounds.silence}")
+    outside = (song.notes[:, PITCH] < bounds.low) | (song.notes[:, PITCH] > bounds.high)
+    if outside.any():
+        found.append(
+            f"{int(outside.sum())} notes outside the real songs' range "
+            f"({bounds.low} to {bounds.high})"
+        )
+    return found
