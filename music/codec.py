@@ -79,6 +79,10 @@ class Codec(abc.ABC):
         """Codes of a song, int32[T, F]; T is 0 for a song without notes."""
 
     @abc.abstractmethod
+    def onsets(self, song: Song) -> np.ndarray:
+        """When each event of `encode(song)` begins, int32[T] ticks."""
+
+    @abc.abstractmethod
     def decode(self, events: np.ndarray) -> Song:
         """The song that int32[T, F] codes spell.
 
@@ -200,6 +204,11 @@ class NotesCodec(Codec):
         events[:, [0, 2]] = np.minimum(events[:, [0, 2]], MAX_TICKS)
         return events
 
+    def onsets(self, song: Song) -> np.ndarray:
+        if not len(song):
+            return np.zeros(0, np.int32)
+        return np.concatenate([[0], song.notes[:, ONSET], [song.end]]).astype(np.int32)
+
     def decode(self, events: np.ndarray) -> Song:
         events = self.check(events)
         onsets = np.cumsum(events[:, 0])
@@ -276,15 +285,25 @@ class ChordsCodec(Codec):
     def encode(self, song: Song) -> np.ndarray:
         if not len(song):
             return np.zeros((0, 1), np.int32)
-        # Part by part in one pass: a damaged file may have thousands of them.
-        notes = song.notes[np.argsort(song.notes[:, PART], kind="stable")]
-        other = np.any(np.diff(notes[:, [PART, ONSET]], axis=0), axis=1)
-        first = np.concatenate([[0], np.flatnonzero(other) + 1])
+        notes, first = self._chords(song)
         masks = np.bitwise_or.reduceat(1 << (notes[:, PITCH] % 12), first)
         single = (masks & (masks - 1)) == 0
         # Rows are sorted by pitch inside an onset: `first` is the lowest note.
         tokens = np.where(single, notes[first, PITCH], self.CHORD + masks)
         return tokens.astype(np.int32)[:, None]
+
+    def onsets(self, song: Song) -> np.ndarray:
+        if not len(song):
+            return np.zeros(0, np.int32)
+        notes, first = self._chords(song)
+        return notes[first, ONSET]
+
+    def _chords(self, song: Song) -> tuple[np.ndarray, np.ndarray]:
+        """A song's notes part by part, and the index of each token's first note there."""
+        # In one pass: a damaged file may have thousands of parts.
+        notes = song.notes[np.argsort(song.notes[:, PART], kind="stable")]
+        other = np.any(np.diff(notes[:, [PART, ONSET]], axis=0), axis=1)
+        return notes, np.concatenate([[0], np.flatnonzero(other) + 1])
 
     def decode(self, events: np.ndarray) -> Song:
         ticks = self.TOKEN_TICKS

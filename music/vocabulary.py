@@ -95,6 +95,12 @@ class Vocabulary:
         columns = [table[events[:, column]] for column, table in enumerate(self.tables)]
         return np.stack(columns, axis=1).astype(np.int32)
 
+    def snap(self, events: np.ndarray) -> np.ndarray:
+        """int32[T, F]: each code's nearest kept one, which is what a model hears and plays."""
+        kept = [np.array(field.kept, np.int32) for field in self.fields]
+        indices = self.indices(events)
+        return np.stack([codes[indices[:, f]] for f, codes in enumerate(kept)], axis=1)
+
     def keeps(self, events: np.ndarray) -> np.ndarray:
         """bool[T]: events all of whose codes are kept."""
         keep = np.ones(len(events), bool)

@@ -12,6 +12,7 @@ from music.measures.coherence import Coherence, coherence
 from music.measures.degeneration import Bounds, Loop, degeneration, longest_loop
 from music.measures.descriptors import DESCRIPTORS, describe
 from music.measures.features import FEATURES, features
+from music.measures.heard import Heard, as_heard
 from music.measures.originality import Copy, Originality, SelfBorrowing, SongIndex, self_borrowing
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "Bounds",
     "Coherence",
     "Copy",
+    "Heard",
     "Loop",
     "Originality",
     "SelfBorrowing",
     "SongIndex",
+    "as_heard",
     "coherence",
     "degeneration",
     "describe",

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from music.measures.heard import Heard
 from music.measures.suffix_automaton import Match, SuffixAutomaton, build
 from music.song import ONSET, PITCH, Song
 from music.statistics import bar_ticks
@@ -94,7 +95,13 @@ class Originality:
 
 @dataclasses.dataclass(frozen=True)
 class _Indexed:
-    """What is known of a song in the index: its id, title, bar in ticks, and onsets."""
+    """What is known of a song in the index.
+
+    Attributes:
+      id, title: of the song.
+      bar: in ticks.
+      onsets: of its notes, in the composer's own song, ticks.
+    """
 
     id: str
     title: str
@@ -116,18 +123,18 @@ class SongIndex:
         self._places = {song.id: number for number, song in enumerate(self._songs)}
 
     @classmethod
-    def of(cls, songs: Sequence[Song]) -> SongIndex:
-        """An index of songs, whose ids differ."""
+    def of(cls, songs: Sequence[Heard]) -> SongIndex:
+        """An index of songs as a model heard them, whose ids differ."""
         return cls(
-            build(symbols(song).tolist() for song in songs),
+            build(symbols(heard.song).tolist() for heard in songs),
             [
                 _Indexed(
-                    song.id,
-                    song.title,
-                    bar_ticks(song.time_signature),
-                    tuple(song.notes[:, ONSET].tolist()),
+                    heard.song.id,
+                    heard.song.title,
+                    bar_ticks(heard.song.time_signature),
+                    tuple(heard.onsets.tolist()),
                 )
-                for song in songs
+                for heard in songs
             ],
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -245,3 +246,14 @@ def test_the_order_in_which_codes_were_counted_plays_no_role():
     one = build_vocabulary(CHORDS, [{60: 1, 64: 2}])
     other = build_vocabulary(CHORDS, [{np.int32(64): np.int64(2), 60: 1}])
     assert one.to_json() == other.to_json()
+
+
+@given(st.lists(st.integers(0, 1536), min_size=1, max_size=20))
+def test_snapped_events_are_kept_ones_and_stay_as_they_are(steps):
+    counts = [Counter({6: 9, 24: 9, 96: 9}), Counter({60: 9}), Counter({12: 9, 48: 9})]
+    known = build_vocabulary(NotesCodec(), counts, min_count=2)
+    events = np.array([(step, 60, step) for step in steps], np.int32)
+    snapped = known.snap(events)
+    assert known.keeps(snapped).all()
+    assert known.snap(snapped).tolist() == snapped.tolist()
+    assert known.indices(snapped).tolist() == known.indices(events).tolist()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from music.measures.heard import Heard
 from music.measures.originality import (
     COPY_LENGTHS,
     SelfBorrowing,
@@ -36,6 +37,10 @@ def excerpt(song, first, count, later=0, higher=0):
     return notes
 
 
+def index_of(songs):
+    return SongIndex.of([Heard(song, song.notes[:, 0]) for song in songs])
+
+
 @pytest.fixture(scope="module")
 def songs():
     return [random_song(seed) for seed in range(12)]
@@ -43,7 +48,7 @@ def songs():
 
 @pytest.fixture(scope="module")
 def index(songs):
-    return SongIndex.of(songs)
+    return index_of(songs)
 
 
 @pytest.mark.parametrize("higher", [0, 5, -7])
@@ -62,7 +67,7 @@ def test_a_copy_in_any_key_is_found_with_its_place(songs, index, higher):
 def test_bars_are_those_of_each_songs_own_metre(songs):
     waltz = random_song(7, time_signature="3/4")
     song = Song(excerpt(waltz, 60, 30), time_signature="2/4")
-    copy = SongIndex.of([waltz]).originality(song).longest
+    copy = index_of([waltz]).originality(song).longest
     assert copy.bar == 1
     assert copy.source_bar == waltz.notes[60, 0] // 72 + 1
 
@@ -104,7 +109,7 @@ def test_a_real_song_is_held_against_all_others_but_itself(songs):
         id="f" * 64,
         title="borrowed",
     )
-    index = SongIndex.of([*songs[1:], borrowed])
+    index = index_of([*songs[1:], borrowed])
     found = index.originality(borrowed, leave_out=True)
     assert (found.run, found.longest.title) == (15, "song 1")
     # And the other way round.
@@ -120,7 +125,7 @@ def test_two_versions_of_one_song_allow_no_copies(songs):
     notes = songs[0].notes.copy()
     notes[50:, 0] += 3  # one edition holds a note longer
     version = Song(notes, id="e" * 64, title="another edition")
-    own = self_borrowing(SongIndex.of([*songs, version]), [*songs, version])
+    own = self_borrowing(index_of([*songs, version]), [*songs, version])
     assert own.versions == 2
     assert len(own.runs) == len(songs) - 1
     assert own.bound(100) < 8
@@ -142,7 +147,7 @@ def test_the_bound_is_the_composers_own():
 def test_an_index_is_read_as_it_was_written_and_its_bytes_are_the_songs_alone(songs, index):
     files = [io.BytesIO(), io.BytesIO()]
     index.save(files[0])
-    SongIndex.of(songs).save(files[1])
+    index_of(songs).save(files[1])
     assert files[0].getvalue() == files[1].getvalue()
     read = SongIndex.load(files[0])
     song = Song(excerpt(songs[5], 3, 40, higher=2))
