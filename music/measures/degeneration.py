@@ -10,7 +10,7 @@ flagged by bounds that real songs of the catalogue give.
 from __future__ import annotations
 
 import dataclasses
-import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -61,6 +61,48 @@ def longest_loop(song: Song, longest_cycle: int = LONGEST_CYCLE) -> Loop:
 
 
 @dataclasses.dataclass(frozen=True)
+class Signs:
+    """What is looked at in a song.
+
+    Attributes:
+      notes: how many.
+      loop: its longest.
+      entropy: of its pitch classes, bits; NaN without notes.
+      silence: the longest time in which nothing sounds, ticks.
+      low, high: MIDI pitches; 127 and 0 without notes.
+    """
+
+    notes: int
+    loop: Loop
+    entropy: float
+    silence: int
+    low: int
+    high: int
+
+
+def signs(song: Song) -> Signs:
+    """Those of a song."""
+    pitches = song.notes[:, PITCH]
+    return Signs(
+        notes=len(song),
+        loop=longest_loop(song),
+        entropy=pitch_class_entropy(song),
+        silence=silence(song),
+        low=int(pitches.min(initial=127)),
+        high=int(pitches.max(initial=0)),
+    )
+
+
+def silence(song: Song) -> int:
+    """The longest time between the first onset and the last end in which nothing sounds, ticks."""
+    if not len(song):
+        return 0
+    onsets = song.notes[:, ONSET]
+    ends = np.maximum.accumulate(onsets + song.notes[:, DURATION])
+    return int(np.maximum(onsets[1:] - ends[:-1], 0).max(initial=0))
+
+
+@dataclasses.dataclass(frozen=True)
 class Bounds:
     """What real songs reach, so that only what is beyond them is flagged.
 
@@ -78,67 +120,54 @@ class Bounds:
     silence: int
 
     @classmethod
-    def of(cls, songs: list[Song], percentile: float = 95.0) -> Bounds:
+    def of(cls, real: Sequence[Signs], percentile: float = 95.0) -> Bounds:
         """The bounds of real songs.
 
         Args:
-          songs: with notes; at least one.
+          real: at least one with a note; songs without notes do not count.
           percentile: of loops and silences.
 
         Raises:
           ValueError: there is no song with a note.
         """
-        songs = [song for song in songs if len(song)]
-        if not songs:
+        real = [one for one in real if one.notes]
+        if not real:
             raise ValueError("no real song has a note: nothing says what is degenerate")
-        loops = [longest_loop(song).events for song in songs]
-        entropies = np.array([pitch_class_entropy(song) for song in songs])
-        spread = float(entropies.std(ddof=1)) if len(songs) > 1 else 0.0
-        pitches = [song.notes[:, PITCH] for song in songs]
+        entropies = np.array([one.entropy for one in real])
+        spread = float(entropies.std(ddof=1)) if len(real) > 1 else 0.0
+
+        def within(values: list[int]) -> int:
+            return int(np.percentile(values, percentile, method="higher"))
+
         return cls(
-            loop=max(LOOP_EVENTS, int(np.percentile(loops, percentile, method="higher"))),
+            loop=max(LOOP_EVENTS, within([one.loop.events for one in real])),
             entropy=min(float(entropies.mean()) - COLLAPSE * spread, float(entropies.min())),
-            low=min(int(one.min()) for one in pitches),
-            high=max(int(one.max()) for one in pitches),
-            silence=int(
-                np.percentile([silence(song) for song in songs], percentile, method="higher")
-            ),
+            low=min(one.low for one in real),
+            high=max(one.high for one in real),
+            silence=within([one.silence for one in real]),
         )
 
 
-def silence(song: Song) -> int:
-    """The longest time between the first onset and the last end in which nothing sounds, ticks."""
-    if not len(song):
-        return 0
-    onsets = song.notes[:, ONSET]
-    ends = np.maximum.accumulate(onsets + song.notes[:, DURATION])
-    return int(np.maximum(onsets[1:] - ends[:-1], 0).max(initial=0))
-
-
-def degeneration(song: Song, bounds: Bounds) -> list[str]:
+def degeneration(song: Signs, bounds: Bounds) -> list[str]:
     """What is wrong with a song, a phrase each; empty where nothing is.
 
     Args:
-      song: a new one.
+      song: the signs of a new one.
       bounds: of real songs.
     """
-    if not len(song):
+    if not song.notes:
         return ["it has no notes"]
     found = []
-    loop = longest_loop(song)
-    if loop.events > bounds.loop:
-        cycle = "the same event" if loop.cycle == 1 else f"a cycle of {loop.cycle} events"
-        found.append(f"{cycle} for {loop.events} events, over {bounds.loop}")
-    entropy = pitch_class_entropy(song)
-    if not math.isnan(entropy) and entropy < bounds.entropy:
-        found.append(f"pitch classes of {entropy:.2f} bits, under {bounds.entropy:.2f}")
-    quiet = silence(song)
-    if quiet > bounds.silence:
-        found.append(f"silence of {quiet} ticks, over {bounds.silence}")
-    outside = (song.notes[:, PITCH] < bounds.low) | (song.notes[:, PITCH] > bounds.high)
-    if outside.any():
+    if song.loop.events > bounds.loop:
+        cycle = song.loop.cycle
+        what = "the same event" if cycle == 1 else f"a cycle of {cycle} events"
+        found.append(f"{what} for {song.loop.events} events, over {bounds.loop}")
+    if song.entropy < bounds.entropy:
+        found.append(f"pitch classes of {song.entropy:.2f} bits, under {bounds.entropy:.2f}")
+    if song.silence > bounds.silence:
+        found.append(f"silence of {song.silence} ticks, over {bounds.silence}")
+    if song.low < bounds.low or song.high > bounds.high:
         found.append(
-            f"{int(outside.sum())} notes outside the real songs' range "
-            f"({bounds.low} to {bounds.high})"
+            f"pitches from {song.low} to {song.high}, outside {bounds.low} to {bounds.high}"
         )
     return found

@@ -7,7 +7,7 @@ parts by onset and then pitch. The training songs lie in a suffix automaton
 one of them, and where: song, bar, and bar in the new song.
 
 No composer is wholly new. How much is too much is what each real song has from all
-the others (`self_borrowing`, leave one out), so the bound is the composer's own: a
+the others (`SelfBorrowing`, leave one out), so the bound is the composer's own: a
 song is original when its longest run is within the 95th percentile of theirs. The
 idea of such a report is that of Yin, Reuben, Stepney and Collins 2022, "Measuring when
 a music generation algorithm copies too much" (SN Computer Science 3).
@@ -264,8 +264,3 @@ class SelfBorrowing:
         """What `as_dict` gave."""
         rates = {int(n): tuple(r) for n, r in value["rates"].items()}
         return cls(tuple(value["runs"]), rates, value["versions"])
-
-
-def self_borrowing(index: SongIndex, songs: Sequence[Song]) -> SelfBorrowing:
-    """Each of an index's songs held against all the others."""
-    return SelfBorrowing.of([index.originality(song, leave_out=True) for song in songs])

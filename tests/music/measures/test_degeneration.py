@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from music.measures.degeneration import Bounds, Loop, degeneration, longest_loop, silence
+from music.measures.degeneration import Bounds, Loop, degeneration, longest_loop, signs
 from music.song import Song
 
 
@@ -32,9 +32,18 @@ def varied(seed, count=80):
     ]
 
 
+def bounds_of(songs):
+    return Bounds.of([signs(song) for song in songs])
+
+
+def wrong(events, bounds):
+    """What is wrong with a song of these events."""
+    return degeneration(signs(song_of(events)), bounds)
+
+
 @pytest.fixture(scope="module")
 def bounds():
-    return Bounds.of([song_of(varied(seed)) for seed in range(20)])
+    return bounds_of([song_of(varied(seed)) for seed in range(20)])
 
 
 @pytest.mark.parametrize("cycle", range(1, 9))
@@ -63,45 +72,44 @@ def test_a_loop_repeats_what_it_says(events):
 
 
 def test_real_songs_are_not_flagged(bounds):
-    flagged = [degeneration(song_of(varied(seed)), bounds) for seed in range(20)]
+    flagged = [wrong(varied(seed), bounds) for seed in range(20)]
     assert sum(map(bool, flagged)) <= 1  # the percentile leaves one of twenty out
 
 
 def test_one_note_for_ever_is_flagged_as_a_loop_and_as_one_tone(bounds):
-    loop, tone = degeneration(song_of([(12, 60, 12)] * 60), bounds)
+    loop, tone = wrong([(12, 60, 12)] * 60, bounds)
     assert loop == "the same event for 60 events, over 16"
     assert tone.startswith("pitch classes of 0.00 bits, under")
 
 
 def test_a_cycle_is_flagged_with_its_length(bounds):
     turn = [(12, 60, 12), (12, 64, 6), (6, 67, 24)]
-    found = degeneration(song_of([*varied(3, 40), *turn * 8]), bounds)
+    found = wrong([*varied(3, 40), *turn * 8], bounds)
     assert "a cycle of 3 events for 24 events, over 16" in found
 
 
 def test_loops_that_real_songs_have_are_allowed():
     turn = [(12, 60 + place, 12) for place in range(4)]
     real = [song_of(varied(seed) + turn * 10) for seed in range(5)]
-    allowing = Bounds.of(real)
+    allowing = bounds_of(real)
     assert allowing.loop == 40
-    assert not [w for w in degeneration(song_of(varied(9) + turn * 9), allowing) if "cycle" in w]
+    assert not [w for w in wrong(varied(9) + turn * 9, allowing) if "cycle" in w]
 
 
 def test_silence_and_pitches_beyond_the_real_songs_are_flagged(bounds):
     events = varied(4)
     events[40] = (events[40][0] + 960, events[40][1], events[40][2])
     events[50] = (events[50][0], 100, events[50][2])
-    song = song_of(events)
-    assert silence(song) >= 960 - 24
-    quiet, outside = degeneration(song, bounds)
+    assert signs(song_of(events)).silence >= 960 - 24
+    quiet, outside = wrong(events, bounds)
     assert quiet.startswith("silence of ")
-    assert outside == "1 notes outside the real songs' range (55 to 79)"
+    assert outside == "pitches from 55 to 100, outside 55 to 79"
 
 
 def test_no_notes_are_flagged(bounds):
-    assert degeneration(song_of([]), bounds) == ["it has no notes"]
+    assert wrong([], bounds) == ["it has no notes"]
 
 
 def test_bounds_need_a_song():
     with pytest.raises(ValueError, match="no real song has a note"):
-        Bounds.of([song_of([])])
+        bounds_of([song_of([])])

@@ -13,7 +13,6 @@ from music.measures.originality import (
     COPY_LENGTHS,
     SelfBorrowing,
     SongIndex,
-    self_borrowing,
     symbols,
 )
 from music.song import Song
@@ -39,6 +38,10 @@ def excerpt(song, first, count, later=0, higher=0):
 
 def index_of(songs):
     return SongIndex.of([Heard(song, song.notes[:, 0]) for song in songs])
+
+
+def self_borrowing(index, songs):
+    return SelfBorrowing.of([index.originality(song, leave_out=True) for song in songs])
 
 
 @pytest.fixture(scope="module")
