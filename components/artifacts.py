@@ -28,3 +28,14 @@ class MusicVocabulary(Artifact):
     """`vocabulary.json`: what `music.vocabulary.Vocabulary.to_json` wrote."""
 
     TYPE_NAME = "components.MusicVocabulary"
+
+
+class MusicReference(Artifact):
+    """What new songs are measured against; files of `reference_builder.stages`.
+
+    `reference.json`: `music.measures.Reference`, figures alone. `songs.jsonl`: the
+    measures of every training song. `index.zip`: `music.measures.SongIndex`, from which
+    the training songs can be read, so that it is never served.
+    """
+
+    TYPE_NAME = "components.MusicReference"

@@ -39,6 +39,21 @@ class Measures:
     descriptors: Mapping[str, float]
     originality: Originality
 
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types; what is no number as None."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            **dataclasses.asdict(self.signs),
+            "entropy": _plain(self.signs.entropy),
+            "descriptors": {name: _plain(value) for name, value in self.descriptors.items()},
+            "copied": None
+            if self.originality.longest is None
+            else dataclasses.asdict(self.originality.longest),
+            "run": self.originality.run,
+            "rates": {str(n): _plain(rate) for n, rate in self.originality.rates.items()},
+        }
+
 
 def measure(song: Song, index: SongIndex, leave_out: bool = False) -> Measures:
     """Everything that can be said of one song by itself.

@@ -1,0 +1,1 @@
+"""ReferenceBuilder: what new songs are measured against."""
