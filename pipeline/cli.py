@@ -42,7 +42,9 @@ class _Group(click.Group):
         except BrokenPipeError:
             raise  # `segue ... | head`: click leaves in silence
         except KeyboardInterrupt:
-            click.echo("segue: stopped", err=True)
+            resumes = ctx.invoked_subcommand in ("pipeline", "study", "demo")
+            told = "; the same command goes on where it stood" if resumes else ""
+            click.echo(f"segue: stopped{told}", err=True)
             ctx.exit(130)
         except Exception as error:
             if ctx.params.get("verbose"):

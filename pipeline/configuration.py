@@ -21,7 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from components.evaluator.settings import GateSettings
-from components.trainer.settings import ModelSettings, TrainerSettings, TrainingSettings
+from components.trainer.settings import (
+    CHAIN_ONLY,
+    ModelSettings,
+    TrainerSettings,
+    TrainingSettings,
+)
 from components.trainer.space import TuningSettings
 from music.codec import build_codec
 from music.errors import SegueError
@@ -119,11 +124,25 @@ class Configuration:
                 f"model kind {self.model.kind!r} does not go with window form "
                 f"{self.window.form!r}; paper takes last, chain takes every"
             )
+        if paper:
+            self._refuse_what_paper_lacks()
         if paper and self.codec["name"] != "chords":
             raise SegueError(
                 f"model kind 'paper' predicts one token and does not go with codec "
                 f"{self.codec['name']!r}; use chords"
             )
+
+    def _refuse_what_paper_lacks(self) -> None:
+        """A setting that changes nothing must not pass for one that was tried."""
+        for group, names in CHAIN_ONLY.items():
+            settings = getattr(self, group)
+            for name in names:
+                searched = self.tuning.enabled and f"{group}.{name}" in self.tuning.choices
+                if searched or getattr(settings, name) != getattr(type(settings)(), name):
+                    raise SegueError(
+                        f"setting {group}.{name} has no effect on model kind 'paper'; "
+                        "leave it out, or use kind chain"
+                    )
 
     @property
     def serving_dir(self) -> Path:
@@ -276,7 +295,13 @@ def _build(kind: Any, values: Mapping[str, Any], path: str) -> Any:
             fields[name] = _build(hint, value, f"{path}{name}.")
         else:
             fields[name] = _coerce(hint, value, f"{path}{name}")
-    return kind(**fields)
+    try:
+        return kind(**fields)
+    except SegueError as error:
+        words = str(error)
+        if words.partition(" ")[0].rstrip(",") in hints:  # it knows its own name alone
+            raise SegueError(f"{path}{words}") from None
+        raise
 
 
 def _coerce(hint: Any, value: Any, name: str) -> Any:

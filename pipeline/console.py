@@ -20,6 +20,9 @@ from typing import Any
 
 from components.progress import LOGGER
 from music.errors import SegueError
+from music.statistics import clock
+
+_BAR_WIDTH = 16
 
 
 @contextlib.contextmanager
@@ -117,14 +120,21 @@ class _Lines(logging.Handler):
         if facts.get("ended"):
             self._hide_bar()
             return
-        if self._bar is None:
+        begins = self._bar is None
+        if begins:
             self._status.stop()
             self._bar = _bar(self.console)
-            self._bar.start()
         (task,) = self._bar.task_ids
+        count = f"{facts['step']}/{facts['steps']}"
+        room = self.console.width - _BAR_WIDTH - len(count) - 3
         self._bar.update(
-            task, completed=facts["step"], total=facts["steps"], description=describe(facts)
+            task,
+            completed=facts["step"],
+            total=facts["steps"],
+            description=f"{count} {describe(facts, room)}",
         )
+        if begins:
+            self._bar.start()
         self._bar.refresh()
 
     def _hide_bar(self) -> None:
@@ -135,13 +145,12 @@ class _Lines(logging.Handler):
 
 
 def _bar(console):
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 
     bar = Progress(
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(table_column=Column(no_wrap=True)),
-        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=_BAR_WIDTH),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         console=console,
         transient=True,
         auto_refresh=False,
@@ -150,15 +159,27 @@ def _bar(console):
     return bar
 
 
-def describe(facts: dict[str, Any]) -> str:
-    """The words beside the bar of a training, from the facts of a tick."""
-    parts = [f"epoch {facts['epoch']} of {facts['epochs']}", f"loss {facts['loss']:.3f}"]
+def describe(facts: dict[str, Any], room: int = 1000) -> str:
+    """The words beside the bar of a training.
+
+    Args:
+      facts: of a tick.
+      room: columns that there are; where they do not suffice, figures are left out, the
+        time left never.
+    """
+    epoch, left = f"epoch {facts['epoch']} of {facts['epochs']}", clock(facts["seconds_left"])
+    loss = f"loss {facts['loss']:.3f}"
+    held_out = best = ngram = ""
     if facts.get("best") is not None:
-        parts.append(f"held-out {facts['nats']:.3f}, best {facts['best']:.3f}")
+        best = f"best {facts['best']:.3f}"
+        held_out = f"held-out {facts['nats']:.3f}, {best}"
     if facts.get("ngram_nats") is not None:
-        parts.append(f"n-gram {facts['ngram_nats']:.3f}")
-    minutes, seconds = divmod(int(facts["seconds_left"]), 60)
-    return " · ".join([*parts, f"{minutes}:{seconds:02d} left"])
+        ngram = f"n-gram {facts['ngram_nats']:.3f}"
+    for parts in ((loss, held_out, ngram), (loss, best, ngram), (loss, best), (loss,), ()):
+        words = " · ".join([epoch, *filter(None, parts), f"{left} left"])
+        if len(words) <= room:
+            break
+    return words
 
 
 @contextlib.contextmanager

@@ -82,7 +82,14 @@ def create_pipeline(config: Configuration) -> Pipeline:
     """
     settings = json.dumps(config.trainer().to_dict(), sort_keys=True)
     windows = _windows(config)
-    examples = windows[-1].outputs["examples"]
+    midi_parser, vocabulary_builder, window_generator = windows
+    examples = window_generator.outputs["examples"]
+    # How much is a copy is for the composer's own songs to say: how much they share.
+    reference_builder = components.ReferenceBuilder(
+        songs=midi_parser.outputs["songs"],
+        vocabulary=vocabulary_builder.outputs["vocabulary"],
+        code=config.trainer().code,
+    )
     # Statistics and the inferred schema are for people who look at their data.
     statistics_gen = StatisticsGen(examples=examples)
     schema_gen = SchemaGen(statistics=statistics_gen.outputs["statistics"])
@@ -124,6 +131,7 @@ def create_pipeline(config: Configuration) -> Pipeline:
         PIPELINE_NAME,
         [
             *windows,
+            reference_builder,
             statistics_gen,
             schema_gen,
             example_validator,

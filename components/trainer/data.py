@@ -66,7 +66,7 @@ class WindowData:
             least = self.length + 1 if self.settings.window.form == "last" else 2
             raise SegueError(
                 f"the {split} split has no window: no song in it has {least} events; "
-                "give more or longer songs, or a smaller window length"
+                "give more or longer songs, or lower window.length"
             )
         return count
 
@@ -232,15 +232,18 @@ class TrainingWindows:
     def _numbers(self, seed: int, place: tf.Tensor, size: int) -> tf.data.Dataset:
         """(index int64, random int64) of every window of an epoch, in its order."""
 
-        def stream(which: int) -> tf.Tensor:
-            first = tf.constant([seed, which], tf.int64)
+        def stream(which: int | tf.Tensor) -> tf.Tensor:
+            first = tf.stack([tf.constant(seed, tf.int64), tf.cast(which, tf.int64)])
             return tf.random.experimental.stateless_fold_in(first, place[0])
 
         every = tf.range(self.windows, dtype=tf.int64)
         shuffle = tf.random.experimental.stateless_shuffle
-        passes = [shuffle(every, seed=stream(turn)) for turn in range(self.passes)]
+        turns = tf.data.Dataset.range(self.passes)
+        order = turns.flat_map(
+            lambda turn: tf.data.Dataset.from_tensor_slices(shuffle(every, seed=stream(turn)))
+        )
         numbers = tf.random.stateless_uniform(
             [self.windows * self.passes], seed=stream(-1), minval=None, maxval=None, dtype=tf.int64
         )
-        order = tf.concat(passes, axis=0)
-        return tf.data.Dataset.from_tensor_slices((order, numbers)).skip(place[1] * size)
+        beside = tf.data.Dataset.from_tensor_slices(numbers)
+        return tf.data.Dataset.zip((order, beside)).skip(place[1] * size)

@@ -93,8 +93,10 @@ class Positions:
         told = []
         for one in dict.fromkeys((self.bins[0], self.bins[-1])):
             beside = "" if one.ngram_nats is None else f" (n-gram {one.ngram_nats:.3f})"
-            told.append(f"{one.nats:.3f}{beside} at events {one.first} to {one.last}")
-        return f"held-out nats by position in {self.songs:,} songs: {', '.join(told)}"
+            place = f"at events {one.first} to {one.last}, {one.events:,} in all"
+            told.append(f"{one.nats:.3f}{beside} {place}")
+        songs = "1 song" if self.songs == 1 else f"{self.songs:,} songs"
+        return f"held-out nats by position in {songs}: {'; '.join(told)}"
 
 
 def tell_positions(

@@ -12,6 +12,12 @@ from typing import Any
 from music.errors import SegueError
 from music.windows import WindowSpec
 
+KINDS = ("paper", "chain")
+# What only `chain` has: with `paper` a value other than the default would say nothing.
+CHAIN_ONLY = {
+    "model": ("embedding", "variational", "event_dropout", "weight_drop"),
+    "training": ("transpose", "weight_decay"),
+}
 ACTIVATIONS = ("relu", "tanh", "gelu", "sigmoid", "linear")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -52,7 +58,7 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", tuple(self.units))
-        if self.kind not in ("paper", "chain"):
+        if self.kind not in KINDS:
             raise SegueError(f"model kind {self.kind!r} does not exist; choose chain or paper")
         _check(len(self.units) == 3, "units", self.units, "three numbers")
         for name in ("dense", "embedding"):
@@ -119,6 +125,7 @@ class TrainingSettings:
         _check(self.schedule in schedules, "schedule", self.schedule, schedules)
         _check(self.patience >= 1, "patience", self.patience, "1 or more")
         _check(0 <= self.transpose <= 12, "transpose", self.transpose, "0..12 semitones")
+        _check(0 <= self.seed < 2**32, "seed", self.seed, f"0..{2**32 - 1}")
         _check(0 <= self.least_steps <= 1e6, "least_steps", self.least_steps, "0..1000000")
         _check(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
@@ -161,4 +168,5 @@ class TrainerSettings:
 
 def _check(good: bool, name: str, value: object, allowed: object) -> None:
     if not good:
-        raise SegueError(f"{name} {value!r} is not allowed; it must be {allowed}")
+        words = ", ".join(map(str, allowed)) if isinstance(allowed, tuple) else allowed
+        raise SegueError(f"{name} {value!r} is not allowed; it must be {words}")

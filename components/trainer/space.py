@@ -173,5 +173,8 @@ def _value(group: str, name: str, value: Any) -> Any:
         value = tuple(value)
     if type(value) is not wanted or (wanted is float and not math.isfinite(value)):
         raise SegueError(f"setting {place} takes a value of type {wanted.__name__}, got {value!r}")
-    dataclasses.replace(kind(), **{name: value})
+    try:
+        dataclasses.replace(kind(), **{name: value})
+    except SegueError as error:
+        raise SegueError(f"{group}.{error}") from None
     return value

@@ -23,6 +23,7 @@ from components.trainer.checkpoints import Progress
 from components.trainer.history import Epoch
 from components.trainer.settings import TrainingSettings
 from music.errors import SegueError
+from music.statistics import clock
 
 TICK_SECONDS = 0.5
 LINE_SECONDS = 60.0
@@ -150,10 +151,11 @@ class Teller:
         if progress.epochs:
             nats = progress.epochs[progress.best - 1].nats
             best = f" (best before: epoch {progress.best} with {nats:.3f} nats)"
+        norm = self.training.clip_norm
+        clip = f"clip_norm ({norm})" if norm else "set clip_norm, 1.0 say"
         raise BrokeDown(
             f"training broke down in epoch {len(progress.epochs) + 1}: the {which}loss is "
-            f"{loss}{best}; lower learning_rate ({self.training.learning_rate}) or clip_norm "
-            f"({self.training.clip_norm})"
+            f"{loss}{best}; lower learning_rate ({self.training.learning_rate}) or {clip}"
         )
 
     def _draw(self, number: int, epoch: Epoch) -> None:
@@ -170,17 +172,15 @@ class Teller:
 
 
 def seconds_left(training: TrainingSettings, progress: Progress, steps: int) -> float:
-    """At most: all epochs at the pace so far, unless the minutes end before."""
+    """At most: all epochs at the pace so far, unless the minutes end before.
+
+    The epoch under way when they end is finished.
+    """
     seconds = sum(epoch.seconds for epoch in progress.epochs) + progress.seconds
     done = len(progress.epochs) + progress.step / steps
-    left = seconds / done * (training.epochs - done) if done else 0.0
+    pace = seconds / done if done else 0.0
+    left = pace * (training.epochs - done)
     if training.max_minutes:
-        left = min(left, 60 * training.max_minutes - seconds)
+        this_epoch = pace * (1 - progress.step / steps) if progress.step else 0.0
+        left = min(left, max(60 * training.max_minutes - seconds, this_epoch))
     return max(0.0, left)
-
-
-def clock(seconds: float) -> str:
-    """As people read it: 4:05, or 1:04:05."""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -63,7 +63,7 @@ def _tell(counted: dict[str, int], window: WindowSpec) -> None:
             least = window.length + 1 if window.form == "last" else 2
             raise SegueError(
                 f"the {side} split has no window: it takes a song with at least {least} events "
-                "there; give more songs, longer ones, or a smaller window length"
+                "there; give more songs, longer ones, or lower window.length"
             )
     dropped = counted.get("dropped", 0)
     line = "; ".join(

@@ -88,8 +88,10 @@ def _figures(history: History) -> dict[str, Any]:
         "gap_at_best": best.nats - best.loss,
         "last_nats": last.nats,
         "last_loss": last.loss,
-        # The first epoch builds the graph; a median leaves it out.
-        "seconds_an_epoch": statistics.median(epoch.seconds for epoch in history.epochs),
+        # The first epoch builds the graph: it stands for others only where there are none.
+        "seconds_an_epoch": statistics.median(
+            epoch.seconds for epoch in history.epochs[1:] or history.epochs
+        ),
         "seconds_to_best": sum(epoch.seconds for epoch in history.epochs[: history.best]),
         "epochs": [dataclasses.asdict(epoch) for epoch in history.epochs],
     }

@@ -302,7 +302,7 @@ def test_a_split_without_windows_is_one_line(files, vocabulary, form, kind, leas
             ask(patterns)
         assert str(caught.value) == (
             f"the {split} split has no window: no song in it has {least} events; "
-            "give more or longer songs, or a smaller window length"
+            "give more or longer songs, or lower window.length"
         )
 
 

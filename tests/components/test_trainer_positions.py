@@ -181,8 +181,8 @@ def test_what_is_told_is_written_and_read_again(split, vocabulary, tmp_path, cap
     (record,) = [record for record in caplog.records if record.name == "segue.progress"]
     assert record.text == (
         f"held-out nats by position in 6 songs: {first.nats:.3f} (n-gram "
-        f"{first.ngram_nats:.3f}) at events 1 to 25, {last.nats:.3f} (n-gram "
-        f"{last.ngram_nats:.3f}) at events 301 to 325"
+        f"{first.ngram_nats:.3f}) at events 1 to 25, {first.events} in all; {last.nats:.3f} "
+        f"(n-gram {last.ngram_nats:.3f}) at events 301 to 325, {last.events} in all"
     )
 
 

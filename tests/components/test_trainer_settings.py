@@ -43,7 +43,7 @@ def test_the_state_is_h_and_c_of_the_three_layers():
         (
             {"activation": "swish"},
             "activation 'swish' is not allowed; it must be "
-            "('relu', 'tanh', 'gelu', 'sigmoid', 'linear')",
+            "relu, tanh, gelu, sigmoid, linear",
         ),
         ({"l1": -1.0}, "l1, l2 (-1.0, 0.0) is not allowed; it must be 0 or more"),
         ({"l2": math.nan}, "l1, l2 (0.0, nan) is not allowed; it must be 0 or more"),
@@ -68,8 +68,10 @@ def test_a_model_that_cannot_be_is_refused_in_one_line(given, line):
         ),
         (
             {"schedule": "linear"},
-            "schedule 'linear' is not allowed; it must be ('cosine', 'constant')",
+            "schedule 'linear' is not allowed; it must be cosine, constant",
         ),
+        ({"seed": -1}, "seed -1 is not allowed; it must be 0..4294967295"),
+        ({"seed": 2**32}, "seed 4294967296 is not allowed; it must be 0..4294967295"),
         ({"patience": 0}, "patience 0 is not allowed; it must be 1 or more"),
         ({"transpose": 13}, "transpose 13 is not allowed; it must be 0..12 semitones"),
         ({"transpose": -1}, "transpose -1 is not allowed; it must be 0..12 semitones"),
@@ -79,7 +81,7 @@ def test_a_model_that_cannot_be_is_refused_in_one_line(given, line):
         (
             {"precision": "half"},
             "precision 'half' is not allowed; it must be "
-            "('auto', 'float32', 'bfloat16', 'float16')",
+            "auto, float32, bfloat16, float16",
         ),
         ({"steps_per_execution": 0}, "steps_per_execution 0 is not allowed; it must be 1..10000"),
     ],

@@ -363,3 +363,27 @@ def test_a_model_whose_export_was_cut_short_is_not_trained_again(
     (value,) = load(arguments("second").serving_model_dir)("describe", keys=["training"])["values"]
     assert json.loads(value)["epochs"] == 2
     assert list((tmp_path / "kept").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step", "left"),
+    [
+        (0.0, 0, 0.0),  # nothing is known yet
+        (120.0, 5, 20 * 240 - 120.0 - 0.0),
+        (590.0, 5, 590.0),  # ten minutes end in ten seconds; the epoch does not
+        (660.0, 9, 660.0 / 9),
+    ],
+)
+def test_the_time_left_is_never_less_than_the_epoch_under_way(seconds, step, left):
+    from components.trainer.checkpoints import Progress
+
+    minutes = 0.0 if seconds == 120.0 else 10.0
+    chosen = TrainingSettings(epochs=20, max_minutes=minutes)
+    progress = Progress(step=step, seconds=seconds)
+    assert telling.seconds_left(chosen, progress, steps=10) == pytest.approx(left)
+
+
+def test_what_has_no_bound_is_given_one_when_a_training_breaks_down(splits, known, poison):
+    poison(1)
+    with pytest.raises(SegueError, match=r"lower learning_rate \(0.5\) or set clip_norm, 1.0 say"):
+        fit(settings(learning_rate=0.5, clip_norm=0.0), known, *splits)

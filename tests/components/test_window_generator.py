@@ -309,7 +309,7 @@ def test_a_split_that_ends_without_a_window_is_one_line(songs, known, tmp_path):
         generate(songs, known, tmp_path, length=500, form="last")
     assert str(caught.value) == (
         "the train split has no window: it takes a song with at least 501 events there; "
-        "give more songs, longer ones, or a smaller window length"
+        "give more songs, longer ones, or lower window.length"
     )
 
 

@@ -19,6 +19,7 @@ def test_the_pipeline_compiles_with_its_own_artifact_types(tmp_path):
     assert set(tasks) == {
         "MidiParser",
         "VocabularyBuilder",
+        "ReferenceBuilder",
         "WindowGenerator",
         "StatisticsGen",
         "SchemaGen",

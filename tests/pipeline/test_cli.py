@@ -78,7 +78,7 @@ def test_songs_too_short_for_a_window_end_the_run_before_any_training(segue, tmp
     assert ran.code == 1
     assert ran.err.splitlines()[-1] == (
         "segue: the train split has no window: it takes a song with at least 4097 events "
-        "there; give more songs, longer ones, or a smaller window length"
+        "there; give more songs, longer ones, or lower window.length"
     )
     assert "Trainer" not in ran.err
     assert "Traceback" not in ran.err

@@ -144,3 +144,44 @@ def test_a_preset_that_is_no_text_is_one_line(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SegueError, match="is not text in UTF-8"):
         load(str(path))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.transpose=6",
+        "training.weight_decay=0.5",
+        "model.variational=true",
+        "model.weight_drop=0.5",
+        "model.event_dropout=0.1",
+        "model.embedding=8",
+    ],
+)
+def test_what_has_no_effect_on_the_papers_network_is_refused_there(override):
+    name = override.partition("=")[0]
+    with pytest.raises(SegueError, match=f"setting {name} has no effect on model kind 'paper'"):
+        load("paper", override)
+    load("default", override)
+
+
+def test_what_has_no_effect_is_not_searched_either():
+    search = "tuning={enabled: true, space: {training: {transpose: [0, 6]}}}"
+    with pytest.raises(SegueError, match="training.transpose has no effect"):
+        load("paper", search)
+    load("default", search)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.epochs=-1", "training.epochs -1 is not allowed; it must be 1..100000"),
+        ("training.seed=-1", "training.seed -1 is not allowed"),
+        ("model.dropout=1.5", "model.dropout 1.5 is not allowed"),
+        ("tuning={space: {model: {dropout: [1.5]}}}", "model.dropout 1.5 is not allowed"),
+        ("tuning.trials=0", "tuning.trials 0 is not allowed"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_named_with_its_group(override, words):
+    with pytest.raises(SegueError) as caught:
+        load("default", override)
+    assert str(caught.value).startswith(words)

@@ -72,12 +72,17 @@ def test_a_terminal_shows_a_bar_with_loss_nats_the_n_gram_and_the_time_left(tmp_
     assert lines.count("Pusher             done") == 1
 
 
-def test_a_narrow_terminal_shows_a_bar_of_one_line(tmp_path):
-    shown = shown_on_a_terminal([sys.executable, "-c", SCRIPT, str(tmp_path)], columns=60)
-    bars = [line for line in re.split(r"[\r\n]+", shown) if "120/350" in line]
-    assert bars
-    assert all(len(line) <= 60 for line in bars)
-    assert all("epoch" in line for line in bars)
+def test_a_narrow_terminal_shows_the_bar_the_epoch_and_the_time_left_in_one_line(tmp_path):
+    for columns, second in (
+        (80, "epoch 2 of 40 · loss 5.250 · best 5.302 · 1:23 left"),
+        (60, "epoch 2 of 40 · 1:23 left"),
+    ):
+        shown = shown_on_a_terminal([sys.executable, "-c", SCRIPT, str(tmp_path)], columns)
+        bars = [line for line in re.split(r"[\r\n]+", shown) if "120/350" in line]
+        assert bars[-1].rstrip().endswith(f"120/350 {second}")
+        assert all("━" in line and line.rstrip().endswith(" left") for line in bars)
+        assert all(len(line) <= columns for line in bars)
+        assert "?" not in shown
 
 
 def test_without_a_terminal_there_are_lines_only(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 NODES = {
     "MidiParser",
     "VocabularyBuilder",
+    "ReferenceBuilder",
     "WindowGenerator",
     "StatisticsGen",
     "SchemaGen",
