@@ -1,5 +1,7 @@
 """What the network is shown: crops, transpositions, weights, and in which order."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -342,3 +344,14 @@ def test_chords_stay_where_they_are_unless_asked(files):
         assert (coming[:count] == heard[:count] + 1).all()
         starts = {known.fields[0].kept[index] for index in heard[:1, 0]}
         assert starts <= set(range(40, 80))
+
+
+def test_thousands_of_passes_begin_as_soon_as_one(files):
+    patterns, _ = files(numbered(20))
+    began = time.monotonic()
+    shown = data(least_steps=4000).train(patterns)
+    first = flat(shown.epoch(0).take(1))
+    later = flat(shown.epoch(1, 3999).take(1))
+    # A shuffle a pass in the graph took minutes.
+    assert time.monotonic() - began < 15
+    assert len(first) == len(later) == 1

@@ -42,8 +42,7 @@ def test_the_state_is_h_and_c_of_the_three_layers():
         ({"dropout": math.nan}, "dropout nan is not allowed; it must be 0 <= dropout < 1"),
         (
             {"activation": "swish"},
-            "activation 'swish' is not allowed; it must be "
-            "relu, tanh, gelu, sigmoid, linear",
+            "activation 'swish' is not allowed; it must be relu, tanh, gelu, sigmoid, linear",
         ),
         ({"l1": -1.0}, "l1, l2 (-1.0, 0.0) is not allowed; it must be 0 or more"),
         ({"l2": math.nan}, "l1, l2 (0.0, nan) is not allowed; it must be 0 or more"),
@@ -80,8 +79,7 @@ def test_a_model_that_cannot_be_is_refused_in_one_line(given, line):
         ({"weight_decay": -0.5}, "weight_decay -0.5 is not allowed; it must be 0 or more"),
         (
             {"precision": "half"},
-            "precision 'half' is not allowed; it must be "
-            "auto, float32, bfloat16, float16",
+            "precision 'half' is not allowed; it must be auto, float32, bfloat16, float16",
         ),
         ({"steps_per_execution": 0}, "steps_per_execution 0 is not allowed; it must be 1..10000"),
     ],
