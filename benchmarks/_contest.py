@@ -27,8 +27,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from music.errors import SegueError
 from music.folder import midi_files
 from music.vocabulary import Vocabulary
+from pipeline.lock import exclusive
 
 OUT = Path("out") / "benchmarks" / "training"
 REICHARDT = (
@@ -36,6 +38,8 @@ REICHARDT = (
 )  # fmt: skip
 ORDERS = tuple(range(2, 9))
 FORMS = ("last", "every")
+# Exit status of the process that makes a contest: its last line is for the user.
+_REFUSED = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +97,7 @@ def prepare(
       out: where contests are kept.
 
     Raises:
+      SegueError: the songs make no contest, or another process is making it.
       RuntimeError: a step failed; its last lines.
     """
     from pipeline.configuration import code_fingerprint
@@ -105,23 +110,34 @@ def prepare(
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     folder = (out / f"split-{salt}-{key}").absolute()
     if not (folder / "facts.json").exists():
-        request = {
-            "data": str(data.absolute()),
-            "folder": str(folder),
-            "salt": salt,
-            "length": length,
-            "min_count": min_count,
-            "digest": content,
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks._contest", json.dumps(request)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"the contest could not be prepared:\n{done.stderr[-3000:]}")
+        with exclusive(folder):
+            # Had another process held it, this one would have been refused.
+            _make_apart(folder, data, salt, length, min_count, content)
     return Contest(folder, json.loads((folder / "facts.json").read_text()))
+
+
+def _make_apart(
+    folder: Path, data: Path, salt: str, length: int, min_count: int, digest: str
+) -> None:
+    """Runs the steps in a process of its own."""
+    request = {
+        "data": str(data.absolute()),
+        "folder": str(folder),
+        "salt": salt,
+        "length": length,
+        "min_count": min_count,
+        "digest": digest,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks._contest", json.dumps(request)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == _REFUSED:
+        raise SegueError(done.stderr.splitlines()[-1])
+    if done.returncode:
+        raise RuntimeError(f"the contest could not be prepared:\n{done.stderr[-3000:]}")
 
 
 def _own_code() -> str:
@@ -276,7 +292,11 @@ def main() -> None:
     """Makes what the JSON on the command line asks for."""
     request = json.loads(sys.argv[1])
     sys.argv[1:] = []  # TFX takes a program's arguments for its own flags
-    _make(**request)
+    try:
+        _make(**request)
+    except SegueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(_REFUSED)
 
 
 if __name__ == "__main__":

@@ -142,11 +142,16 @@ def taken(call: Callable[[], object]) -> Taken:
 
 
 class Multiplier:
-    """float32 matmuls of TensorFlow's, timed on all cores."""
+    """Matmuls of TensorFlow's, timed on all cores.
 
-    def __init__(self) -> None:
+    Args:
+      dtype: of the factors, as TensorFlow calls it.
+    """
+
+    def __init__(self, dtype: str = "float32") -> None:
         import tensorflow as tf
 
+        self.dtype = dtype
         self._tf = tf
         self._functions: dict[tuple[Product, int], Callable[[], float]] = {}
 
@@ -189,8 +194,9 @@ class Multiplier:
 
     def _function(self, product: Product, inner: int) -> Callable[[], float]:
         tf = self._tf
-        a = tf.random.normal((product.k, product.m) if product.left else (product.m, product.k))
-        b = tf.random.normal((product.n, product.k) if product.right else (product.k, product.n))
+        left = (product.k, product.m) if product.left else (product.m, product.k)
+        right = (product.n, product.k) if product.right else (product.k, product.n)
+        a, b = (tf.cast(tf.random.normal(shape), self.dtype) for shape in (left, right))
 
         @tf.function
         def call():
@@ -199,7 +205,7 @@ class Multiplier:
                 made = tf.matmul(a, b, transpose_a=product.left, transpose_b=product.right)
                 return i + 1, made
 
-            first = tf.zeros((product.m, product.n))
+            first = tf.zeros((product.m, product.n), self.dtype)
             _, last = tf.while_loop(lambda i, _: i < inner, body, (0, first), parallel_iterations=1)
             return last[0, 0]
 

@@ -1,7 +1,7 @@
 """The long runs: one contestant, one split, one seed, to the end, kept as JSON.
 
 `python -m benchmarks.training --long` trains as a pipeline does, through `fit`, until
-the preset's patience or epochs are used up, and writes what came of it to
+the preset's patience or epochs are used up (`FIXED` has the paper's), and writes what came of it to
 `benchmarks/results/`: the command, the settings, the versions, the machine, every
 epoch. The nats of every epoch are taken on the common events (`_contest`), so that
 the files of several contestants can be held against each other line by line.
@@ -13,12 +13,14 @@ disturbs both. How many epochs it took does not depend on that.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
 import os
 import platform
+import re
 import shlex
 import shutil
 import time
@@ -26,8 +28,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._contest import OUT, Contest, prepare
+from benchmarks._contest import OUT, REICHARDT, Contest, prepare
 from music.errors import SegueError
+from pipeline.lock import exclusive
 
 RESULTS = Path(__file__).parent / "results"
 PRESETS = {
@@ -35,6 +38,8 @@ PRESETS = {
     "default": str(Path(__file__).parent / "presets" / "reichardt-default.yaml"),
 }
 CONTESTANTS = (*PRESETS, "ngram")
+# Of the splits that are claimed for; `a` is the one that settings were chosen by.
+SALTS = ("a", "b", "c")
 # The paper's recipe is trained on where its preset would stop: it stands on a plateau
 # for longer than any patience, and a peer that gives up there is no peer. Its curve
 # says where the preset stops (`_curves.Curve.until`).
@@ -48,6 +53,7 @@ class Run:
     Attributes:
       contestant: `paper`, `default` or `ngram`.
       salt: of the split.
+      data: folder of MIDI files.
       seed: of the training; None takes the preset's.
       minutes: the epoch under way then is the last; 0 is no limit.
       overrides: `key.key=value` each, on top of the preset.
@@ -55,6 +61,7 @@ class Run:
 
     contestant: str
     salt: str
+    data: Path = REICHARDT
     seed: int | None = None
     minutes: float = 0.0
     overrides: tuple[str, ...] = ()
@@ -64,16 +71,28 @@ class Run:
             raise SegueError(
                 f"contestant {self.contestant!r} does not exist; choose {', '.join(CONTESTANTS)}"
             )
+        if not re.fullmatch("[a-z0-9]{1,16}", self.salt):
+            raise SegueError(f"salt {self.salt!r} is not allowed; it must be letters and digits")
+        if self.contestant == "ngram" and (self.seed is not None or self.is_setting):
+            raise SegueError("the n-gram has neither a seed nor settings; leave them out")
 
     @property
     def is_trial(self) -> bool:
-        """Whether its settings are not those that are claimed for."""
+        """Whether its songs, split or settings are not those that are claimed for."""
+        other = self.data.resolve() != REICHARDT.resolve() or self.salt not in SALTS
+        return self.is_setting or other
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether its settings are not the preset's."""
         return bool(self.overrides or self.minutes)
 
     @property
     def command(self) -> str:
         """That makes it again."""
         words = ["--long", "--contestant", self.contestant, "--salt", self.salt]
+        if self.data.resolve() != REICHARDT.resolve():
+            words += ["--data", str(self.data)]
         if self.seed is not None:
             words += ["--seed", str(self.seed)]
         if self.minutes:
@@ -83,7 +102,7 @@ class Run:
         return shlex.join(["python", "-m", "benchmarks.training", *words])
 
 
-def settings_of(run: Run, data: Path) -> Any:
+def settings_of(run: Run) -> Any:
     """`TrainerSettings` of a run's preset, seed and minutes.
 
     Raises:
@@ -96,7 +115,7 @@ def settings_of(run: Run, data: Path) -> Any:
         overrides.append(f"training.seed={run.seed}")
     if run.minutes:
         overrides.append(f"training.max_minutes={run.minutes}")
-    config = load_configuration(data, OUT, PRESETS[run.contestant], overrides)
+    config = load_configuration(run.data, OUT, PRESETS[run.contestant], overrides)
     vocabulary = config.vocabulary
     same = (config.codec["name"], vocabulary.min_count, vocabulary.closed, config.window.length)
     if same != ("chords", 10, True, 75):
@@ -107,23 +126,23 @@ def settings_of(run: Run, data: Path) -> Any:
     return config.trainer()
 
 
-def carry_out(
-    run: Run, data: Path, results: Path = RESULTS, out: Path = OUT, quiet: bool = False
-) -> Path:
-    """Runs it to its end, or goes on with one that was interrupted.
+def carry_out(run: Run, results: Path = RESULTS, out: Path = OUT, quiet: bool = False) -> Path:
+    """Runs it to its end, goes on with what was interrupted, or finds that it was made.
 
     Args:
       run: what is asked for.
-      data: folder of MIDI files.
       results: where the result goes.
       out: where the contest and what can be resumed are kept.
       quiet: whether what the training tells is not printed.
 
     Returns:
       The file of the result.
+
+    Raises:
+      SegueError: it is under way elsewhere, or the songs make no contest.
     """
-    settings = None if run.contestant == "ngram" else settings_of(run, data)
-    contest = prepare(data, run.salt, out=out)
+    settings = None if run.contestant == "ngram" else settings_of(run)
+    contest = prepare(run.data, run.salt, out=out)
     value: dict[str, Any] = {
         "benchmark": "training",
         "contestant": run.contestant,
@@ -132,22 +151,28 @@ def carry_out(
         "contest": contest.facts,
         "machine": machine(),
     }
+    key = _fingerprint(settings, contest)
+    trial = key if run.is_trial else ""
+    value["key"] = key
     if settings is None:
         order, nats = contest.ngram
-        return write(value | {"seed": 0, "order": order, "nats": nats}, results)
-    key = _fingerprint(settings, contest)
+        return write(value | {"seed": 0, "order": order, "nats": nats}, results, trial)
+    value["seed"] = settings.training.seed
+    path = result_path(value, results, trial)
+    if path.exists() and json.loads(path.read_text()).get("key") == key:
+        return path
     going = out / f"going-{run.contestant}-{run.salt}-{key}"
-    going.mkdir(parents=True, exist_ok=True)
-    value |= _train(settings, contest, going, quiet) | {"seed": settings.training.seed}
-    trial = key if run.is_trial else ""
-    path = write(value, results, trial)
-    shutil.rmtree(going)
+    with exclusive(going):
+        value |= _train(settings, contest, going, quiet)
+        write(value, results, trial)
+        shutil.rmtree(going)
     return path
 
 
 def _fingerprint(settings: Any, contest: Contest) -> str:
     """Of what makes a run the same run; `fit` goes on with no other."""
-    facts = settings.to_dict() | {"digest": contest.facts["digest"]}
+    facts = {"digest": contest.facts["digest"], "salt": contest.facts["salt"]}
+    facts |= settings.to_dict() if settings else {}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -267,7 +292,11 @@ class Clock(logging.Handler):
             file.write(json.dumps(line) + "\n")
 
     def _lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        found = []
+        for line in self.path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # a kill left half of it
+                found.append(json.loads(line))
+        return found
 
 
 def machine() -> dict[str, Any]:
@@ -299,12 +328,17 @@ def write(value: dict[str, Any], results: Path = RESULTS, trial: str = "") -> Pa
       Its file.
     """
     results.mkdir(parents=True, exist_ok=True)
-    words = ["training", value["contestant"], value["salt"], str(value["seed"]), trial]
-    path = results / ("-".join(word for word in words if word) + ".json")
+    path = result_path(value, results, trial)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
     os.replace(partial, path)
     return path
+
+
+def result_path(value: dict[str, Any], results: Path, trial: str = "") -> Path:
+    """Where a result goes, by its contestant, salt and seed, and what tells a trial."""
+    words = ["training", value["contestant"], value["salt"], str(value["seed"]), trial]
+    return results / ("-".join(word for word in words if word) + ".json")
 
 
 def read(results: Path = RESULTS) -> list[dict[str, Any]]:

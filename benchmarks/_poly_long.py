@@ -27,6 +27,7 @@ from benchmarks._frames import NetworkRolls, frames_of
 from benchmarks._long import Clock, machine
 from benchmarks._poly import FOLDER, Rolls, prepare, read_rolls
 from music.errors import SegueError
+from pipeline.lock import exclusive
 
 OUT = Path("out") / "benchmarks" / "likelihood"
 RESULTS = Path(__file__).parent / "results"
@@ -79,12 +80,7 @@ def carry_out(
     Returns:
       The result, as its file holds it.
     """
-    from pipeline.configuration import load_configuration
-
-    overrides = [*run.overrides, f"training.seed={run.seed}"]
-    config = load_configuration(folder, out, str(PRESETS[run.data]), overrides)
-    if config.codec != {"name": "notes", "velocity": False, "part": False}:
-        raise SegueError(f"rolls are spelled by the codec notes alone, got {dict(config.codec)}")
+    config = _configuration(run, folder, out)
     settings = config.trainer()
     key = _fingerprint(settings.to_dict(), config.vocabulary.min_count)
     name = f"likelihood-{run.data.lower()}-{run.seed}"
@@ -96,8 +92,6 @@ def carry_out(
         if kept["key"] == key:
             return kept
     going = out / f"going-{run.data.lower()}-{key}"
-    going.mkdir(parents=True, exist_ok=True)
-    rolls = read_rolls(run.data, folder)
     value: dict[str, Any] = {
         "benchmark": "likelihood",
         "data": run.data,
@@ -107,12 +101,25 @@ def carry_out(
         "min_count": config.vocabulary.min_count,
         "machine": machine(),
     }
-    value |= train(
-        run.data, settings, rolls, going, config.vocabulary.min_count, test=not run.overrides
-    )
-    _write(value, path)
-    shutil.rmtree(going)
+    with exclusive(going):
+        rolls = read_rolls(run.data, folder)
+        value |= train(
+            run.data, settings, rolls, going, config.vocabulary.min_count, test=not run.overrides
+        )
+        _write(value, path)
+        shutil.rmtree(going)
     return value
+
+
+def _configuration(run: Run, folder: Path, out: Path) -> Any:
+    """The preset of a run's data set, with its seed and overrides."""
+    from pipeline.configuration import load_configuration
+
+    overrides = [*run.overrides, f"training.seed={run.seed}"]
+    config = load_configuration(folder, out, str(PRESETS[run.data]), overrides)
+    if config.codec != {"name": "notes", "velocity": False, "part": False}:
+        raise SegueError(f"rolls are spelled by the codec notes alone, got {dict(config.codec)}")
+    return config
 
 
 def train(
@@ -170,9 +177,23 @@ def train(
 
 
 def kept(data: str, results: Path = RESULTS) -> list[dict[str, Any]]:
-    """The results of a data set's preset, by seed."""
+    """The results of a data set's preset as it is, by seed; those of an older one do not count."""
     found = [json.loads(p.read_text()) for p in results.glob(f"likelihood-{data.lower()}-*.json")]
-    return sorted(found, key=lambda value: value["seed"])
+    present = [value for value in found if _is_of_the_preset(value)]
+    return sorted(present, key=lambda value: value["seed"])
+
+
+def _is_of_the_preset(value: dict[str, Any]) -> bool:
+    """Whether a result's settings, those that there were then, are the preset's of today."""
+    config = _configuration(Run(value["data"], value["seed"]), FOLDER, OUT)
+    today, then = config.trainer().to_dict(), value["history"]["settings"]
+    # As JSON has them, where a tuple is a list.
+    today = json.loads(json.dumps(today))
+    return value["min_count"] == config.vocabulary.min_count and all(
+        today[group].get(name) == setting
+        for group in ("model", "training", "window")
+        for name, setting in then[group].items()
+    )
 
 
 def _fingerprint(settings: dict[str, Any], min_count: int) -> str:

@@ -170,6 +170,14 @@ class Rate:
         return Speed(self.flops.wall / self.peak.wall, self.flops.cpu / self.peak.cpu)
 
 
+def multiplier_for(settings: TrainerSettings) -> Multiplier:
+    """Matmuls of the kind that a network of these settings multiplies on this machine."""
+    from components.trainer import devices
+
+    kind = devices.policy_name(settings.training.precision).removeprefix("mixed_")
+    return Multiplier(kind)
+
+
 def measure_rate(one: Trained, multiplier: Multiplier, calls: int = 3) -> Rate:
     """Steps and peak in turn, after a call that compiles; the best of each."""
     one.step()

@@ -136,6 +136,11 @@ def main(arguments: list[str]) -> int:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a trial with this setting"
     )
     asked = parser.parse_args(arguments)
+    for name in ("seeds", "set"):
+        if not asked.long and getattr(asked, name) != parser.get_default(name):
+            parser.error(f"--{name} goes with --long")
+    if any(setting.startswith("training.seed=") for setting in asked.set):
+        parser.error("--seeds says which seeds; training.seed is not --set")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
     warnings.filterwarnings("ignore", category=FutureWarning)

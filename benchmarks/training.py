@@ -34,7 +34,6 @@ from benchmarks.ingest import row
 from music.errors import SegueError
 
 Rows = list[dict[str, Any]]
-SALTS = ("a", "b", "c")
 # Networks that a minute is enough for; the rest is the presets'.
 SMALL = ("model.units=[64,96,64]", "model.dense=64", "training.epochs=1000",
          "training.patience=1000", "training.schedule=constant")  # fmt: skip
@@ -46,7 +45,7 @@ def measure() -> Rows:
     """Everything that takes no more than minutes."""
     rows = [_load(), *_rates(), *_small_contest()]
     if REICHARDT.is_dir():
-        rows += [line for lines in _epochs(SALTS[:1]).values() for line in lines]
+        rows += [line for lines in _epochs(("a",)).values() for line in lines]
     return rows + table()
 
 
@@ -58,10 +57,10 @@ def _load() -> dict[str, Any]:
 
 
 def _rates() -> Rows:
-    from benchmarks._flops import Multiplier
     from benchmarks._step import (
         chords_vocabulary,
         measure_rate,
+        multiplier_for,
         notes_vocabulary,
         preset_settings,
         trained,
@@ -75,27 +74,36 @@ def _rates() -> Rows:
         ("the same by keras.layers.LSTM, chords", "default", chords, 16, 5, True),
         ("paper's recipe", "paper", chords, 256, 2, False),
     ]
-    rows, multiplier = [], Multiplier()
+    rows = []
     for name, preset, vocabulary, batch, steps, keras_lstm in cases:
         settings = preset_settings(preset, f"training.batch_size={batch}")
         one = trained(settings, vocabulary, steps, keras_lstm)
+        multiplier = multiplier_for(settings)
         rate = measure_rate(one, multiplier, calls=3 if steps > 2 else 2)
-        what = f"{name}, batch {batch}"
+        what = f"{name}, batch {batch}, {multiplier.dtype}"
         gflops, peak = rate.flops.wall / 1e9, rate.peak.wall / 1e9
         note = f"{gflops:.0f} of {peak:.0f} GFLOP/s: {rate.share.wall:.0%} of peak"
         note += f" ({rate.share.cpu:.0%} by processor seconds)"
         rows.append(row(what, rate.targets, "targets/s", note))
         rows[-1] |= {"gflops": gflops, "peak": peak, "share": rate.share.wall}
+        rows[-1] |= {"dtype": multiplier.dtype}
     return rows
 
 
 def profile() -> Rows:
     """Where a step's time goes, piece by piece and operation by operation."""
-    from benchmarks._flops import Multiplier
-    from benchmarks._step import by_operation, chords_vocabulary, parts, preset_settings, trained
+    from benchmarks._step import (
+        by_operation,
+        chords_vocabulary,
+        multiplier_for,
+        parts,
+        preset_settings,
+        trained,
+    )
 
-    one = trained(preset_settings("default"), chords_vocabulary(), 8)
-    pieces = parts(one, Multiplier())
+    settings = preset_settings("default")
+    one = trained(settings, chords_vocabulary(), 8)
+    pieces = parts(one, multiplier_for(settings))
     whole = dict(pieces)["step"]
     rows = [_load()]
     for name, took in pieces:
@@ -120,7 +128,7 @@ def _epochs(salts: tuple[str, ...]) -> dict[str, Rows]:
         contest = prepare(REICHARDT, salt)
         rows = []
         for contestant, steps in (("paper", 2), ("default", 14)):
-            settings = settings_of(Run(contestant, salt), REICHARDT)
+            settings = settings_of(Run(contestant, salt))
             learning, judging = epoch_seconds(contest, settings, steps)
             wall, cpu = learning.wall + judging.wall, learning.cpu + judging.cpu
             note = f"{judging.wall:.1f} s of it judging; {cpu:.1f} s of processors"
@@ -132,7 +140,7 @@ def _epochs(salts: tuple[str, ...]) -> dict[str, Rows]:
 
 def keep_epoch_seconds(results: Path) -> None:
     """Measures them on every split and keeps them beside the long runs' results."""
-    from benchmarks._long import machine
+    from benchmarks._long import SALTS, machine
 
     load = os.getloadavg()[0]
     found = _epochs(SALTS)
@@ -165,8 +173,8 @@ def _small_contest() -> Rows:
         what = f"{SMALL_SONGS} chorales, nats a token: "
         rows = [row(f"{what}n-gram", ngram, "nats", f"order {order}, the best of all")]
         for contestant in ("paper", "default"):
-            run = Run(contestant, "a", minutes=SMALL_MINUTES, overrides=SMALL)
-            result = carry_out(run, folder / "bach", folder / "results", folder, quiet=True)
+            run = Run(contestant, "a", folder / "bach", minutes=SMALL_MINUTES, overrides=SMALL)
+            result = carry_out(run, folder / "results", folder, quiet=True)
             value = json.loads(result.read_text())
             epochs, seconds = value["history"]["epochs"], value["history"]["seconds"]
             note = f"reduced, {len(epochs)} epochs in {seconds:.0f} s"
@@ -223,6 +231,8 @@ def quiet_seconds(results: Path) -> dict[str, dict[str, float]]:
 
 def main(arguments: list[str]) -> int:
     """The forms that `make bench` does not run: see `--help`."""
+    from benchmarks._long import CONTESTANTS
+
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training",
         description=__doc__,
@@ -237,7 +247,7 @@ def main(arguments: list[str]) -> int:
     what.add_argument("--profile", action="store_true", help="of a step of the default")
     parser.add_argument("--data", type=Path, default=REICHARDT, help="folder of MIDI files")
     parser.add_argument("--salt", default="a", help="of the split")
-    parser.add_argument("--contestant", default="default", help="paper, default or ngram")
+    parser.add_argument("--contestant", default="default", choices=CONTESTANTS)
     parser.add_argument("--seed", type=int, help="of the training (the preset's)")
     parser.add_argument("--minutes", type=float, default=0.0, help="a trial, stopped after these")
     parser.add_argument(
@@ -247,12 +257,19 @@ def main(arguments: list[str]) -> int:
         "--results", type=Path, help="folder (benchmarks/results; of trials, under out/)"
     )
     asked = parser.parse_args(arguments)
+    if not asked.long:
+        of_long = ("data", "salt", "contestant", "seed", "minutes", "set")
+        given = [name for name in of_long if getattr(asked, name) != parser.get_default(name)]
+        if given:
+            parser.error(f"--{given[0]} goes with --long")
+        if asked.results is not None and not asked.results.is_dir():
+            parser.error(f"--results {asked.results} is no folder")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         _carry_out(asked)
-    except (SegueError, ValueError) as error:
+    except (SegueError, ValueError, OSError) as error:
         print(f"benchmarks.training: {error}", file=sys.stderr)
         return 1
     return 0
@@ -263,10 +280,12 @@ def _carry_out(asked: argparse.Namespace) -> None:
     from benchmarks._long import RESULTS, Run, carry_out, read
 
     if asked.long:
-        run = Run(asked.contestant, asked.salt, asked.seed, asked.minutes, tuple(asked.set))
+        run = Run(
+            asked.contestant, asked.salt, asked.data, asked.seed, asked.minutes, tuple(asked.set)
+        )
         # A trial's figures are not to stand where those of the presets stand.
         results = asked.results or (OUT / "trials" if run.is_trial else RESULTS)
-        print(os.path.relpath(carry_out(run, asked.data, results)))
+        print(os.path.relpath(carry_out(run, results)))
     elif asked.epoch_seconds:
         keep_epoch_seconds(asked.results or RESULTS)
     elif asked.table:

@@ -61,7 +61,11 @@ def test_a_run_goes_on_ends_and_is_kept(folder, preset, tmp_path, monkeypatch, c
     results, out, run = tmp_path / "results", tmp_path / "out", Run("JSB", 5)
     path = results / "likelihood-jsb-5.json"
     results.mkdir()
-    path.write_text(json.dumps({"key": "of another preset", "seed": 5}))
+    older = {"model": {"dense": 7}, "training": {}, "window": {}}
+    other = {"key": "", "seed": 5, "data": "JSB", "min_count": 1, "history": {"settings": older}}
+    path.write_text(json.dumps(other))
+    # What another preset came to stands in no table.
+    assert "Segue" not in table("JSB", folder, results)
 
     with monkeypatch.context() as patched:
         patched.setattr(_poly_long, "NetworkRolls", interrupt)
@@ -130,3 +134,17 @@ def test_what_cannot_be_run_is_one_line(folder, tmp_path, capsys):
         carry_out(Run("JSB", 1, ("codec.velocity=true",)), folder, out=tmp_path)
     assert main(["--long", "--data", "JSB", "--set", "training.epoch=1"]) == 1
     assert capsys.readouterr().err.startswith("benchmarks.likelihood: setting training.epoch ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "training.epochs=2"], "--set goes with --long"),
+        (["--seeds", "3"], "--seeds goes with --long"),
+        (["--long", "--set", "training.seed=9"], "--seeds says which seeds"),
+    ],
+)
+def test_switches_that_mean_nothing_are_refused(arguments, words, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert words in capsys.readouterr().err

@@ -60,7 +60,7 @@ def contest(folder, out):
 def whole(folder, out, contest, tmp_path_factory):
     """The result of a long run that nothing interrupted."""
     results = tmp_path_factory.mktemp("results")
-    path = carry_out(Run("default", "t", overrides=TINY), folder, results, out, quiet=True)
+    path = carry_out(Run("default", "t", folder, overrides=TINY), results, out, quiet=True)
     return json.loads(path.read_text())
 
 
@@ -123,7 +123,7 @@ def test_a_result_tells_what_the_served_model_reaches_on_the_common_events(whole
 def test_an_interrupted_run_goes_on_and_ends_as_one_that_was_not(
     whole, folder, out, tmp_path, monkeypatch
 ):
-    run = Run("default", "t", overrides=TINY)
+    run = Run("default", "t", folder, overrides=TINY)
     write, told = Clock._write, []
 
     def note(self, line):
@@ -134,9 +134,9 @@ def test_an_interrupted_run_goes_on_and_ends_as_one_that_was_not(
 
     monkeypatch.setattr(Clock, "_write", note)
     with pytest.raises(KeyboardInterrupt):
-        carry_out(run, folder, tmp_path, out, quiet=True)
+        carry_out(run, tmp_path, out, quiet=True)
     assert read(tmp_path) == []
-    path = carry_out(run, folder, tmp_path, out, quiet=True)
+    path = carry_out(run, tmp_path, out, quiet=True)
     resumed = json.loads(path.read_text())
     assert resumed["starts"] == 2
     # Told of the second epoch, it had not yet kept it: only that one ran again.
@@ -153,7 +153,7 @@ def test_a_command_makes_its_run_again(monkeypatch, tmp_path):
     monkeypatch.setattr(_long, "carry_out", lambda run, *_: asked.append(run) or tmp_path)
     for run in (
         Run("paper", "a"),
-        Run("default", "b", 11, 2.5, ("model.units=[8, 8, 8]", "training.epochs=3")),
+        Run("default", "b", Path("songs"), 11, 2.5, ("model.units=[8, 8, 8]", "training.epochs=3")),
     ):
         words = shlex.split(run.command)
         assert words[:3] == ["python", "-m", "benchmarks.training"]
@@ -169,6 +169,62 @@ def test_what_would_not_be_fair_is_refused_in_one_line(folder, capsys):
     error = capsys.readouterr().err
     assert "the contest is over chords, min_count 10" in error
     assert len(error.splitlines()) == 1
+
+
+def test_other_songs_splits_and_settings_are_trials_and_stand_nowhere_near_the_results(folder):
+    assert not Run("paper", "a").is_trial
+    assert Run("ngram", "a", folder).is_trial
+    assert Run("default", "zzz").is_trial
+    assert Run("default", "a", overrides=("training.epochs=3",)).is_trial
+    assert "--data" in Run("ngram", "a", folder).command
+    for salt in ("../../x", "", "A b"):
+        with pytest.raises(SegueError, match="must be letters and digits"):
+            Run("ngram", salt)
+    with pytest.raises(SegueError, match="neither a seed nor settings"):
+        Run("ngram", "a", seed=5)
+
+
+def test_a_run_that_is_made_is_read_and_one_under_way_is_left_alone(folder, out, tmp_path):
+    from pipeline.lock import exclusive
+
+    run = Run("default", "t", folder, overrides=(*TINY, "training.epochs=1"))
+    path = carry_out(run, tmp_path, out, quiet=True)
+    assert path.parent == tmp_path
+    made = path.stat().st_mtime_ns
+    assert carry_out(run, tmp_path, out, quiet=True).stat().st_mtime_ns == made
+    (key,) = path.stem.split("-")[-1:]
+    path.unlink()
+    with exclusive(out / f"going-default-t-{key}"), pytest.raises(SegueError, match="another run"):
+        carry_out(run, tmp_path, out, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--table", "--salt", "b"], "--salt goes with --long"),
+        (["--epoch-seconds", "--data", "songs"], "--data goes with --long"),
+        (["--table", "--results", "nowhere"], "--results nowhere is no folder"),
+        (["--long", "--contestant", "bigram"], "invalid choice: 'bigram'"),
+    ],
+)
+def test_switches_that_mean_nothing_are_refused(arguments, words, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert words in capsys.readouterr().err
+
+
+def test_songs_that_make_no_contest_are_one_line(folder, out, tmp_path, capsys):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    first = sorted(folder.iterdir())[0]
+    (alone / first.name).write_bytes(first.read_bytes())
+    with pytest.raises(
+        SegueError, match="holds one song to learn from and none to judge by"
+    ) as one:
+        carry_out(Run("ngram", "a", alone), tmp_path, out)
+    assert len(str(one.value).splitlines()) == 1
+    assert main(["--docs", str(tmp_path / "no.md")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 # ---- what results say ------------------------------------------------------
