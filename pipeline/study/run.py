@@ -178,12 +178,18 @@ def _sample(data: Path, root: Path, count: int | None) -> Path:
     files = midi_files(data)
     if count is None or len(files) <= count:
         return data
+    by_bytes = {}
+    left_out = 0
+    for path in files:
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise OSError
+            by_bytes[hashlib.sha256(path.read_bytes()).hexdigest()] = path
+        except OSError:
+            left_out += 1
+    if left_out:
+        report("Study", f"{left_out:,} of {len(files):,} files cannot be read or are too large")
     try:
-        by_bytes = {
-            hashlib.sha256(path.read_bytes()).hexdigest(): path
-            for path in files
-            if path.is_file() and path.stat().st_size <= MAX_FILE_BYTES
-        }
         chosen = sorted(by_bytes)[:count]
         names = hashlib.sha256("".join(chosen).encode()).hexdigest()
         folder = root / f"midi-{len(chosen)}-{names[:12]}"

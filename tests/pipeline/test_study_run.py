@@ -110,3 +110,15 @@ def test_a_folder_that_is_small_enough_is_read_where_it_lies(tmp_path):
     assert not (tmp_path / "root").exists()
     with pytest.raises(SegueError, match="there is no folder"):
         prepare(StudySettings(tmp_path / "root", tmp_path / "none", "quick"), lambda *_: None)
+
+
+def test_files_that_cannot_be_read_are_counted_and_stop_nothing(tmp_path, caplog):
+    export("bach", tmp_path / "midi", limit=10, parts=4)
+    (tmp_path / "midi" / "gone.mid").symlink_to(tmp_path / "nowhere.mid")
+    with (tmp_path / "midi" / "huge.mid").open("wb") as file:
+        file.truncate(2**31)
+    with caplog.at_level("INFO", LOGGER.name):
+        settings = StudySettings(tmp_path / "root", tmp_path / "midi", "quick")
+        config = prepare(settings, lambda *_: None)
+    assert len(list(config.data.glob("*.mid"))) == 8
+    assert any("cannot be read or are too large" in line for line in caplog.messages)
