@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from music.codec import build_codec
 from music.errors import SegueError
 from music.folder import midi_files
 from music.vocabulary import Vocabulary
@@ -38,6 +39,8 @@ REICHARDT = (
 )  # fmt: skip
 ORDERS = tuple(range(2, 9))
 FORMS = ("last", "every")
+# Semitones by which the default moves its crops (presets/reichardt-default.yaml).
+REACH = 6
 # Exit status of the process that makes a contest: its last line is for the user.
 _REFUSED = 3
 
@@ -50,7 +53,8 @@ class Contest:
       folder: of what the steps made.
       facts: `data` (the folder's name), `songs` (train, eval), `digest` of the files,
         `salt`, `classes` of the vocabulary, `events` (the common ones), `all_events`,
-        and `ngram`: for each order, nats an event on the `common` events and on `all`.
+        and `ngram` and `ngram_transposed`: for each order, nats an event on the `common`
+        events and on `all`.
     """
 
     folder: Path
@@ -79,9 +83,17 @@ class Contest:
     @property
     def ngram(self) -> tuple[int, float]:
         """The order that does best on the common events, and its nats."""
-        orders = self.facts["ngram"]
-        best = min(orders, key=lambda order: orders[order]["common"])
-        return int(best), orders[best]["common"]
+        return _best(self.facts["ngram"])
+
+    @property
+    def ngram_transposed(self) -> tuple[int, float]:
+        """The same of the n-gram that has seen every song in every key, as the default has."""
+        return _best(self.facts["ngram_transposed"])
+
+
+def _best(orders: dict[str, Any]) -> tuple[int, float]:
+    best = min(orders, key=lambda order: orders[order]["common"])
+    return int(best), orders[best]["common"]
 
 
 def prepare(
@@ -187,6 +199,7 @@ def _make(data: str, folder: str, salt: str, length: int, min_count: int, digest
         "events": len(nats),
         "all_events": sum(len(events) - 1 for events in songs["eval"]),
         "ngram": _ngram(contest.vocabulary, songs, length),
+        "ngram_transposed": _ngram(contest.vocabulary, songs, length, REACH),
     }
     partial = top / "facts.json.partial"
     partial.write_text(json.dumps(facts, indent=1) + "\n")
@@ -268,18 +281,29 @@ def _songs(folder: Path, side: str) -> list[Any]:
     ]
 
 
-def _ngram(vocabulary: Vocabulary, songs: dict[str, list[Any]], length: int) -> dict[str, Any]:
-    """The n-gram by order, on the common events and on every event but a song's first."""
+def _ngram(
+    vocabulary: Vocabulary, songs: dict[str, list[Any]], length: int, reach: int = 0
+) -> dict[str, Any]:
+    """The n-gram by order, on the common events and on every event but a song's first.
+
+    Args:
+      vocabulary: of the contest.
+      songs: by side, int32[T, 1] each.
+      length: L.
+      reach: semitones up and down by which each training song is counted as well; a
+        chord that the vocabulary does not keep there is left out.
+    """
     import numpy as np
 
     from components.window_generator.stages import alphabets
     from music.ngram import NGramCounts
 
-    result = {}
+    codec, result = build_codec(dict(vocabulary.codec)), {}
     for order in ORDERS:
         counts = NGramCounts(order)
         for events in songs["train"]:
-            counts.add(events)
+            for semitones in range(-reach, reach + 1):
+                counts.add(vocabulary.admit(codec.transpose(events, semitones)))
         nlls = counts.model(alphabets(vocabulary)).nlls(songs["eval"])
         result[str(order)] = {
             "common": float(np.concatenate([nll[length:] for nll in nlls]).mean()),

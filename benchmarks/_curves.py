@@ -165,8 +165,8 @@ BEGIN, END = "<!-- training: begin -->", "<!-- training: end -->"
 # Of the preset `paper`.
 PATIENCE = 10
 _HEAD = """\
-| split | held out | n-gram | paper's recipe | stopped early | default | under the n-gram | paper's time | default's | sooner |
-|---|---|---|---|---|---|---|---|---|---|
+| split | held out | n-gram | in all keys | paper's recipe | stopped early | default | under the n-gram | paper's time | default's | sooner |
+|---|---|---|---|---|---|---|---|---|---|---|
 """  # noqa: E501
 
 
@@ -196,20 +196,22 @@ def _line(ngram: Mapping[str, Any], paper: Curve | None, default: Curve | None) 
         ngram["salt"],
         f"{contest['songs']['eval']} songs, {contest['events']:,} tokens",
         f"{ngram['nats']:.3f}, order {ngram['order']}",
+        f"{ngram['nats_transposed']:.3f}, order {ngram['order_transposed']}",
         *["–"] * 7,
     ]
     if paper:
         best, stopped = paper.best, paper.until(PATIENCE)
-        cells[3] = f"{best:.3f}, epoch {paper.reach(best)} of {len(paper.nats)}"
-        cells[4] = f"{stopped:.3f}, epoch {paper.reach(stopped)}"
+        cells[4] = f"{best:.3f}, epoch {paper.reach(best)} of {len(paper.nats)}"
+        cells[5] = f"{stopped:.3f}, epoch {paper.reach(stopped)}"
     if default:
-        cells[5] = f"{default.best:.3f}, epoch {default.reach(default.best)}"
-        cells[6] = f"{1 - default.best / ngram['nats']:.1%}"
+        cells[6] = f"{default.best:.3f}, epoch {default.reach(default.best)}"
+        under = [1 - default.best / ngram[name] for name in ("nats", "nats_transposed")]
+        cells[7] = f"{under[0]:.1%}, {under[1]:.1%}"
     if paper and default:
         one = Comparison(ngram["salt"], paper, default, ngram["nats"], ngram["order"])
         took = one.default_seconds
         reached = f"{took:,.0f} s, epoch {default.reach(paper.best)}" if took else "never"
-        cells[7:] = [f"{one.paper_seconds:,.0f} s", reached, f"{one.sooner:.1f} x"]
+        cells[8:] = [f"{one.paper_seconds:,.0f} s", reached, f"{one.sooner:.1f} x"]
     return f"| {' | '.join(cells)} |\n"
 
 

@@ -156,7 +156,9 @@ def carry_out(run: Run, results: Path = RESULTS, out: Path = OUT, quiet: bool = 
     value["key"] = key
     if settings is None:
         order, nats = contest.ngram
-        return write(value | {"seed": 0, "order": order, "nats": nats}, results, trial)
+        value |= {"seed": 0, "order": order, "nats": nats}
+        value["order_transposed"], value["nats_transposed"] = contest.ngram_transposed
+        return write(value, results, trial)
     value["seed"] = settings.training.seed
     path = result_path(value, results, trial)
     if path.exists() and json.loads(path.read_text()).get("key") == key:

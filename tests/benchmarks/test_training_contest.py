@@ -97,6 +97,8 @@ def test_the_ngram_of_the_windows_is_that_of_the_table(contest):
         rows = list(windows(contest.common(form)))
         nats = np.average([r["ngram_nll"] for r in rows], weights=[r["scored"] for r in rows])
         assert nats == pytest.approx(contest.facts["ngram"]["5"]["common"], rel=1e-5)
+    # Bach's chorales are in many keys: it pays to have counted them in all.
+    assert contest.ngram_transposed[1] != contest.ngram[1]
     order, best = contest.ngram
     assert best == min(row["common"] for row in contest.facts["ngram"].values())
     assert contest.facts["ngram"][str(order)]["common"] == best
@@ -316,12 +318,16 @@ def test_the_documents_show_what_the_kept_results_say(tmp_path):
 def test_the_table_of_the_documents_has_dashes_for_what_was_not_run():
     songs = {"songs": {"train": 9, "eval": 3}}
     ngram = RESULTS[2] | {"contest": RESULTS[2]["contest"] | songs}
+    ngram |= {"nats_transposed": 2.5, "order_transposed": 4}
     whole = markdown([*RESULTS[:2], ngram])
-    assert "| x | 3 songs, 100 tokens | 2.750, order 3 | 2.500, epoch 2 of 3 | 2.500," in whole
-    assert "| 2.200, epoch 3 | 20.0% | 200 s | 8 s, epoch 2 | 25.0 x |" in whole
-    assert markdown([ngram]).splitlines()[-1].endswith("order 3" + " | –" * 7 + " |")
+    assert (
+        "| x | 3 songs, 100 tokens | 2.750, order 3 | 2.500, order 4 | 2.500, epoch 2 of 3 |"
+        in whole
+    )
+    assert "| 2.200, epoch 3 | 20.0%, 12.0% | 200 s | 8 s, epoch 2 | 25.0 x |" in whole
+    assert markdown([ngram]).splitlines()[-1].endswith("order 4" + " | –" * 7 + " |")
     half = markdown([RESULTS[1], ngram]).splitlines()[-1]
-    assert half.endswith("| – | – | 2.200, epoch 3 | 20.0% | – | – | – |")
+    assert half.endswith("| – | – | 2.200, epoch 3 | 20.0%, 12.0% | – | – | – |")
 
 
 def test_a_curve_says_where_early_stopping_would_have_ended():
