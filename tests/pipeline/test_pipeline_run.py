@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from music.measures import Reference
+
 NODES = {
     "MidiParser",
     "VocabularyBuilder",
@@ -52,6 +54,18 @@ def test_held_out_nats_stand_by_position_in_the_song_beside_the_ngrams(first_run
         mean = sum(one["events"] * one[name] for one in told["bins"]) / events
         assert mean == pytest.approx(first_run.outcome[name], abs=0.5)
     assert "held-out nats by position in" in first_run.log
+
+
+def test_the_training_songs_are_measured_against_each_other(first_run):
+    (path,) = (first_run.root / "pipeline" / "ReferenceBuilder").glob("reference/*/reference.json")
+    reference = Reference.from_json(path.read_text())
+    lines = (path.parent / "songs.jsonl").read_text().splitlines()
+    assert reference.songs == len(lines) > 1
+    assert f"{reference.songs} songs" in first_run.log
+    assert reference.borrowing.bound() > 1
+    # The index holds the training songs, and is no part of what is served.
+    assert (path.parent / "index.zip").exists()
+    assert not list((first_run.root / "serving").rglob("*index*.zip"))
 
 
 def test_corrupt_files_among_good_ones_are_counted_and_named(first_run):
