@@ -1,0 +1,231 @@
+"""A panel of new songs, judged as a whole: may the model that made them be served?
+
+One song proves little: every composer borrows a long run now and then, and one of
+twenty real songs lies beyond the 95th percentile by its nature. So a panel is judged by
+shares: how many of its songs copy more than the composer's own, how many are
+degenerate, and how far the panel as a set lies among real songs. Each finding is held
+against a bound, and a verdict says all of them, those that were met as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from music.errors import SegueError
+from music.measures.coherence import Coherence, coherence
+from music.measures.originality import SongIndex
+from music.measures.reference import Measures, Reference, measure
+from music.song import ONSET, Song
+
+# Fewer real sections say nothing about how real songs differ.
+FEWEST_REAL = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class PanelBounds:
+    """What a panel has to keep to.
+
+    Attributes:
+      percentile: of the real songs' longest copied runs; a song with a longer one than
+        that is a copy.
+      max_copies: the share of the songs that may be copies.
+      max_degenerate: the share of the songs that may be degenerate.
+      min_coherence: the least mean, over the nine features, of the overlap with real
+        songs relative to what real songs reach; 0 does not ask.
+    """
+
+    percentile: float = 95.0
+    max_copies: float = 0.2
+    max_degenerate: float = 0.25
+    min_coherence: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, most in (
+            ("percentile", 100.0),
+            ("max_copies", 1.0),
+            ("max_degenerate", 1.0),
+            ("min_coherence", 1.0),
+        ):
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                raise SegueError(f"{name} {value!r} is not allowed; it must be 0..{most:g}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """One song of a panel.
+
+    Attributes:
+      measures: its own.
+      scores: z-scores of its descriptors among real songs.
+      percentile: how many of 100 real songs have a shorter copied run.
+      is_copy: whether its run is beyond the bound.
+      flags: what is degenerate, a phrase each.
+    """
+
+    measures: Measures
+    scores: Mapping[str, float]
+    percentile: float
+    is_copy: bool
+    flags: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One figure of a panel against its bound.
+
+    Attributes:
+      name: `copies`, `degenerate` or `coherence`.
+      value: NaN where it cannot be told.
+      bound: the most, or for coherence the least.
+      met: whether it keeps to it; what cannot be told does not refuse.
+      words: for a person.
+    """
+
+    name: str
+    value: float
+    bound: float
+    met: bool
+    words: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PanelVerdict:
+    """What a panel was found to be.
+
+    Attributes:
+      songs: each of them, in the panel's order.
+      coherence: by feature; empty where there are too few real songs.
+      findings: all of them.
+    """
+
+    songs: tuple[Judged, ...]
+    coherence: Mapping[str, Coherence]
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every finding keeps to its bound."""
+        return all(finding.met for finding in self.findings)
+
+    @property
+    def shortfalls(self) -> list[str]:
+        """The words of what does not."""
+        return [finding.words for finding in self.findings if not finding.met]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "passed": self.passed,
+            "songs": [
+                {
+                    **one.measures.as_dict(),
+                    "scores": {name: _plain(value) for name, value in one.scores.items()},
+                    "percentile": one.percentile,
+                    "is_copy": one.is_copy,
+                    "flags": list(one.flags),
+                }
+                for one in self.songs
+            ],
+            "coherence": {name: dataclasses.asdict(one) for name, one in self.coherence.items()},
+            "findings": [
+                {**dataclasses.asdict(one), "value": _plain(one.value)} for one in self.findings
+            ],
+        }
+
+
+def judge(
+    songs: Sequence[Song],
+    real: Sequence[Song],
+    reference: Reference,
+    index: SongIndex,
+    bounds: PanelBounds,
+) -> PanelVerdict:
+    """Judges a panel.
+
+    Args:
+      songs: new ones, each without what it was primed with.
+      real: held-out songs as the model hears them, which coherence is taken against in
+        sections as long as the panel's songs.
+      reference: of the training songs.
+      index: of the training songs.
+      bounds: to be kept to.
+
+    Raises:
+      ValueError: the panel is empty.
+    """
+    if not songs:
+        raise ValueError("a panel without songs cannot be judged")
+    longest = reference.borrowing.bound(bounds.percentile)
+    judged = []
+    for song in songs:
+        found = measure(song, index)
+        run = found.originality.run
+        judged.append(
+            Judged(
+                found,
+                reference.scores(found),
+                reference.borrowing.percentile(run),
+                run > longest,
+                tuple(reference.degeneration(found)),
+            )
+        )
+    together = _coherence(songs, real)
+    return PanelVerdict(
+        tuple(judged),
+        together,
+        (
+            _share("copies", judged, [one.is_copy for one in judged], bounds.max_copies,
+                   f"copy more than {longest} notes in a row"),
+            _share("degenerate", judged, [bool(one.flags) for one in judged],
+                   bounds.max_degenerate, "are degenerate"),
+            _coherent(together, bounds.min_coherence),
+        ),
+    )  # fmt: skip
+
+
+def sections(song: Song, notes: int) -> list[Song]:
+    """A song in sections of so many notes, a rest that is shorter left out."""
+    found = []
+    for first in range(0, len(song) - notes + 1, notes):
+        part = song.notes[first : first + notes].copy()
+        part[:, ONSET] -= part[0, ONSET]
+        found.append(dataclasses.replace(song, notes=part))
+    return found
+
+
+def _coherence(songs: Sequence[Song], real: Sequence[Song]) -> dict[str, Coherence]:
+    length = int(np.median([len(song) for song in songs]))
+    if not length:
+        return {}
+    against = [part for song in real for part in sections(song, length)]
+    return coherence(against, songs) if len(against) >= FEWEST_REAL else {}
+
+
+def _share(
+    name: str, judged: Sequence[Judged], hit: Sequence[bool], most: float, words: str
+) -> Finding:
+    share = sum(hit) / len(judged)
+    told = f"{sum(hit)} of {len(judged)} songs {words} (at most {most:.0%} may)"
+    return Finding(name, share, most, share <= most, told)
+
+
+def _coherent(together: Mapping[str, Coherence], least: float) -> Finding:
+    if not together:
+        words = f"coherence cannot be told: fewer than {FEWEST_REAL} real sections of that length"
+        return Finding("coherence", math.nan, least, True, words)
+    relative = [one.relative for one in together.values() if not math.isnan(one.relative)]
+    # What is above the ceiling makes up for nothing.
+    mean = float(np.mean([min(value, 1.0) for value in relative])) if relative else math.nan
+    met = math.isnan(mean) or mean >= least
+    words = f"overlap with real songs {mean:.2f} of what these reach (at least {least:.2f})"
+    return Finding("coherence", mean, least, met, words)
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value

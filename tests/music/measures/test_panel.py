@@ -1,0 +1,134 @@
+"""Panels whose verdict is known: fair ones, copies, loops, noise."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from music.errors import SegueError
+from music.measures.heard import Heard
+from music.measures.originality import SongIndex
+from music.measures.panel import PanelBounds, judge, sections
+from music.measures.reference import Reference, measure
+from music.song import Song
+
+BOUNDS = PanelBounds()
+
+
+def song_of(seed, count=120):
+    """A walk through a major scale, so that songs are alike and yet each is new."""
+    rng = np.random.default_rng(seed)
+    scale = np.array([n for n in range(48, 85) if n % 12 in (0, 2, 4, 5, 7, 9, 11)])
+    places = np.clip(10 + np.cumsum(rng.integers(-2, 3, count)), 0, len(scale) - 1)
+    notes = np.zeros((count, 5), np.int32)
+    notes[:, 0] = np.cumsum(rng.choice([6, 12, 12, 24], count))
+    notes[:, 1], notes[:, 2], notes[:, 3] = 12, scale[places], 80
+    return Song(notes, id=f"{seed:064d}", title=f"song {seed}")
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return [song_of(seed) for seed in range(24)]
+
+
+@pytest.fixture(scope="module")
+def index(trained):
+    return SongIndex.of([Heard(song, song.notes[:, 0]) for song in trained])
+
+
+@pytest.fixture(scope="module")
+def reference(trained, index):
+    return Reference.of([measure(song, index, leave_out=True) for song in trained])
+
+
+@pytest.fixture(scope="module")
+def verdict(reference, index):
+    held_out = [song_of(100 + seed, count=240) for seed in range(6)]
+    return lambda songs, bounds=BOUNDS: judge(songs, held_out, reference, index, bounds)
+
+
+def test_new_songs_of_the_same_kind_pass(verdict):
+    found = verdict([song_of(200 + seed) for seed in range(10)])
+    assert found.passed
+    assert found.shortfalls == []
+    assert len(found.coherence) == 9
+
+
+def test_a_panel_of_copies_is_refused_for_that_and_says_how_many(verdict, trained):
+    found = verdict([dataclasses.replace(song, id="") for song in trained[:10]])
+    (line,) = found.shortfalls
+    assert line.startswith("10 of 10 songs copy more than")
+    assert {one.percentile for one in found.songs} == {100.0}
+
+
+def test_a_few_long_runs_are_allowed_as_real_songs_have_them(verdict, trained):
+    fair = [song_of(200 + seed) for seed in range(8)]
+    assert verdict([*fair, *(dataclasses.replace(s, id="") for s in trained[:2])]).passed
+    assert not verdict([*fair, *(dataclasses.replace(s, id="") for s in trained[:3])]).passed
+
+
+def test_a_panel_of_loops_is_refused_for_that(verdict):
+    turn = song_of(7).notes[:4]
+    loops = []
+    for number in range(6):
+        notes = np.tile(turn, (30, 1))
+        notes[:, 0] = 12 * np.arange(120) + number
+        loops.append(Song(notes))
+    found = verdict(loops)
+    assert any(line.startswith("6 of 6 songs are degenerate") for line in found.shortfalls)
+    assert all("a cycle of 4 events" in one.flags[0] for one in found.songs)
+
+
+def test_noise_is_refused_as_a_set_though_no_song_is_degenerate(verdict):
+    rng = np.random.default_rng(3)
+    noise = []
+    for _ in range(8):
+        notes = song_of(0).notes.copy()
+        notes[:, 0] = np.cumsum(rng.choice([1, 2, 3, 5], 120))
+        notes[:, 1] = rng.integers(40, 90, 120)
+        notes[:, 2] = rng.integers(50, 84, 120)
+        noise.append(Song(notes))
+    found = verdict(noise, PanelBounds(min_coherence=0.7))
+    assert [line.split()[0] for line in found.shortfalls] == ["overlap"]
+
+
+def test_too_few_real_songs_refuse_nothing_and_say_so(reference, index):
+    found = judge([song_of(200)], [song_of(300)], reference, index, BOUNDS)
+    assert found.passed
+    assert math.isnan(found.findings[-1].value)
+    assert found.findings[-1].words.startswith("coherence cannot be told")
+
+
+def test_a_verdict_is_strict_json_with_every_finding(verdict):
+    silent = Song(np.zeros((0, 5), np.int32))
+    found = verdict([song_of(200), silent])
+    told = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert [one["name"] for one in told["findings"]] == ["copies", "degenerate", "coherence"]
+    assert told["songs"][1]["flags"] == ["it has no notes"]
+
+
+@given(st.integers(0, 50), st.integers(1, 20))
+def test_sections_are_of_one_length_and_lose_less_than_one(count, length):
+    song = song_of(1, count) if count else Song(np.zeros((0, 5), np.int32))
+    parts = sections(song, length)
+    assert {len(part) for part in parts} <= {length}
+    assert len(song) - sum(map(len, parts)) < length
+    assert all(part.notes[0, 0] == 0 for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"max_copies": 1.5}, "max_copies 1.5"), ({"percentile": -1.0}, "percentile -1.0")],
+)
+def test_bounds_that_cannot_be_are_refused(given, words):
+    with pytest.raises(SegueError, match=f"{words} is not allowed"):
+        PanelBounds(**given)
+
+
+def test_an_empty_panel_cannot_be_judged(verdict):
+    with pytest.raises(ValueError, match="a panel without songs"):
+        verdict([])
