@@ -1,7 +1,10 @@
 """Settings travel as JSON, and say what they do not take."""
 
+import dataclasses
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +91,26 @@ def test_a_training_that_cannot_be_is_refused_in_one_line(given, line):
     with pytest.raises(SegueError) as caught:
         TrainingSettings(**given)
     assert str(caught.value) == line
+
+
+def test_the_documents_name_every_setting_with_its_default():
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    rows = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        for name in re.findall(r"`(\w+)`", cells[0]):
+            rows[name] = cells
+    for kind in (ModelSettings, TrainingSettings):
+        for field in dataclasses.fields(kind):
+            assert field.name in rows, field.name
+            shown = rows[field.name][2].strip("`") if len(rows[field.name]) > 2 else ""
+            if field.name in ("precision", "steps_per_execution", "jit"):
+                continue
+            default = field.default
+            if isinstance(default, tuple):
+                shown, default = shown.replace(" ", ""), ",".join(map(str, default))
+            elif isinstance(default, bool):
+                default = str(default).lower()
+            elif isinstance(default, float):
+                shown = float(shown)
+            assert str(shown) == str(default), field.name
