@@ -15,12 +15,14 @@ _HOMES = {
     "Verdicts": "components.artifacts",
     "MusicVocabulary": "components.artifacts",
     "MusicReference": "components.artifacts",
+    "MusicPanel": "components.artifacts",
     "MidiParser": "components.midi_parser.component",
     "VocabularyBuilder": "components.vocabulary_builder.component",
     "WindowGenerator": "components.window_generator.component",
     "ReferenceBuilder": "components.reference_builder.component",
     "ExampleValidator": "components.example_validator.component",
     "Evaluator": "components.evaluator.component",
+    "ServingValidator": "components.serving_validator.component",
     "Pusher": "components.pusher.component",
 }
 

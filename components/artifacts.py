@@ -39,3 +39,9 @@ class MusicReference(Artifact):
     """
 
     TYPE_NAME = "components.MusicReference"
+
+
+class MusicPanel(Artifact):
+    """What a candidate played for the gate: `song-NN.mid`, and `panel.json` on each of them."""
+
+    TYPE_NAME = "components.MusicPanel"

@@ -7,22 +7,18 @@ an embedded server takes up what was pushed, and a client asks it for songs.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shlex
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from client.generation import Sampling
 from client.songs import GenerateRequest, generate_song
 from music.corpus import export
-from music.errors import SegueError
 from pipeline.configuration import MODEL_NAME, Configuration, load_configuration
+from serving.process import model_server
 
 # A chorale has four parts; other works of Bach's in the corpus have more or fewer.
 CHORALE_PARTS = 4
@@ -103,7 +99,8 @@ def run_demo(
     )
     tell(f"3 of 4: serving version {outcome['version']}")
     reports = []
-    with server(config) as target:
+    log = config.logs_dir / "server.log"
+    with model_server(config.serving_dir, MODEL_NAME, log, SERVER_SECONDS) as target:
         tell(f"4 of 4: {settings.songs} songs, 250 events each")
         for seed in range(1, settings.songs + 1):
             request = GenerateRequest(
@@ -124,39 +121,3 @@ def run_demo(
         f"  segue generate --data {shlex.quote(str(settings.data))} --seed 7 --out song.mid"
     )
     return {**outcome, "songs": reports, "minutes": minutes}
-
-
-@contextlib.contextmanager
-def server(config: Configuration) -> Iterator[str]:
-    """An embedded server of a root's model, in a process of its own.
-
-    Yields:
-      Its address.
-
-    Raises:
-      SegueError: it did not come up.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        port_file, log = Path(folder, "port"), config.logs_dir / "server.log"
-        command = [
-            sys.executable,
-            "-m",
-            "serving",
-            "--port=0",
-            f"--port-file={port_file}",
-            f"--model_name={MODEL_NAME}",
-            f"--model_base_path={config.serving_dir}",
-        ]
-        config.logs_dir.mkdir(parents=True, exist_ok=True)
-        with open(log, "ab") as sink:
-            process = subprocess.Popen(command, stdout=sink, stderr=sink)
-        try:
-            deadline = time.monotonic() + SERVER_SECONDS
-            while not port_file.exists():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise SegueError(f"the model server did not come up; see {log}")
-                time.sleep(0.05)
-            yield f"127.0.0.1:{port_file.read_text().strip()}"
-        finally:
-            process.terminate()
-            process.wait()

@@ -1,0 +1,38 @@
+"""The contract of ServingValidator."""
+
+from __future__ import annotations
+
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.artifacts import MusicPanel, MusicReference, MusicVocabulary, Songs
+
+MODEL = "model"
+MODEL_BLESSING = "model_blessing"
+SONGS = "songs"
+VOCABULARY = "vocabulary"
+REFERENCE = "reference"
+BLESSING = "blessing"
+PANEL = "panel"
+SETTINGS = "settings"
+CODE = "code"
+
+
+class ServingValidatorSpec(ComponentSpec):
+    """A candidate and the composer's songs in, a blessing and a panel out."""
+
+    PARAMETERS = {
+        SETTINGS: ExecutionParameter(type=str),
+        CODE: ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        MODEL: ChannelParameter(type=standard_artifacts.Model),
+        MODEL_BLESSING: ChannelParameter(type=standard_artifacts.ModelBlessing),
+        SONGS: ChannelParameter(type=Songs),
+        VOCABULARY: ChannelParameter(type=MusicVocabulary),
+        REFERENCE: ChannelParameter(type=MusicReference),
+    }
+    OUTPUTS = {
+        BLESSING: ChannelParameter(type=standard_artifacts.InfraBlessing),
+        PANEL: ChannelParameter(type=MusicPanel),
+    }

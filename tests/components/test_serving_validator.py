@@ -1,0 +1,195 @@
+"""ServingValidator: a candidate is served in a process of its own, and its songs judged."""
+
+import dataclasses
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import standard_artifacts
+
+from components.artifacts import MusicPanel, MusicReference, MusicVocabulary
+from components.reference_builder.executor import Executor as ReferenceBuilder
+from components.serving_validator import executor as serving_validator
+from components.serving_validator import panel as panels
+from components.serving_validator.settings import PanelSettings
+from music.errors import SegueError
+from music.measures import PanelBounds
+from music.midi import read_midi
+
+ANYTHING = PanelBounds(max_copies=1.0, max_degenerate=1.0, min_coherence=0.0)
+SETTINGS = PanelSettings(songs=4, steps=40, bounds=ANYTHING)
+
+
+@pytest.fixture(scope="module")
+def album(make_song):
+    return [make_song(number, 120 + number) for number in range(1, 10)]
+
+
+@pytest.fixture(scope="module")
+def songs(album, songs_artifact, tmp_path_factory):
+    return songs_artifact(tmp_path_factory.mktemp("album"), album[:6], album[6:], shards=2)
+
+
+@pytest.fixture(scope="module")
+def known(vocabulary, tmp_path_factory):
+    made = MusicVocabulary()
+    made.uri = str(tmp_path_factory.mktemp("vocabulary"))
+    Path(made.uri, "vocabulary.json").write_text(vocabulary("notes").to_json())
+    return made
+
+
+@pytest.fixture(scope="module")
+def reference(songs, known, tmp_path_factory):
+    made = MusicReference()
+    made.uri = str(tmp_path_factory.mktemp("reference"))
+    context = BaseBeamExecutor.Context(
+        beam_pipeline_args=["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+        tmp_dir=str(tmp_path_factory.mktemp("tmp")),
+    )
+    inputs = {"songs": [songs], "vocabulary": [known]}
+    ReferenceBuilder(context).Do(inputs, {"reference": [made]}, {"code": ""})
+    return made
+
+
+@pytest.fixture(scope="module")
+def validate(songs, known, reference, exported, tmp_path_factory):
+    """validate(settings, model, blessed): (blessing, the panel's folder, what it says)."""
+
+    def validate(settings=SETTINGS, model=None, blessed=1):
+        tmp_path = tmp_path_factory.mktemp("validated")
+        candidate, blessing = standard_artifacts.Model(), standard_artifacts.ModelBlessing()
+        candidate.uri = str(tmp_path / "model")
+        shutil.copytree(model or exported("small").path, Path(candidate.uri, "Format-Serving"))
+        blessing.set_int_custom_property("blessed", blessed)
+        outcome, made = standard_artifacts.InfraBlessing(), MusicPanel()
+        outcome.uri, made.uri = str(tmp_path / "blessing"), str(tmp_path / "panel")
+        for artifact in (outcome, made):
+            Path(artifact.uri).mkdir()
+        inputs = {
+            "model": [candidate], "model_blessing": [blessing], "songs": [songs],
+            "vocabulary": [known], "reference": [reference],
+        }  # fmt: skip
+        properties = {"settings": json.dumps(settings.to_dict()), "code": ""}
+        context = BaseExecutor.Context(tmp_dir=str(tmp_path / "tmp"))
+        serving_validator.Executor(context).Do(
+            inputs, {"blessing": [outcome], "panel": [made]}, properties
+        )
+        return outcome, Path(made.uri), json.loads(Path(made.uri, "panel.json").read_text())
+
+    return validate
+
+
+@pytest.fixture(scope="module")
+def fair(validate):
+    return validate()
+
+
+def is_blessed(blessing):
+    marked = sorted(os.listdir(blessing.uri))
+    assert marked in (["INFRA_BLESSED"], ["INFRA_NOT_BLESSED"])
+    assert blessing.get_int_custom_property("blessed") == int(marked == ["INFRA_BLESSED"])
+    return marked == ["INFRA_BLESSED"]
+
+
+def test_a_model_that_serves_and_keeps_to_its_bounds_is_blessed(fair, album):
+    blessing, folder, told = fair
+    assert is_blessed(blessing)
+    assert told["reasons"] == []
+    assert told["server"] in ("embedded", "tensorflow_model_server")
+    assert 0 < told["seconds"] < 10
+    assert len(told["songs"]) == len(told["sections"]) == 4
+    # Sections of held-out songs only.
+    assert {one["id"] for one in told["sections"]} <= {song.id for song in album[6:]}
+    found = sorted(path.name for path in folder.glob("song-*.mid"))
+    assert found == [f"song-{number:02d}.mid" for number in range(1, 5)]
+    for number, name in enumerate(found):
+        song = read_midi((folder / name).read_bytes())
+        assert len(song) == told["songs"][number]["notes"] > 20
+    assert "segue serving: model candidate" in (folder / "server.log").read_text()
+
+
+def test_the_same_candidate_makes_the_same_panel_and_is_told_in_a_line(fair, validate, caplog):
+    with caplog.at_level(logging.INFO, "segue.progress"):
+        first, second = fair, validate()
+    assert any(line.startswith("ServingValidator: blessed: served in") for line in caplog.messages)
+    for number in range(1, 5):
+        name = f"song-{number:02d}.mid"
+        assert (first[1] / name).read_bytes() == (second[1] / name).read_bytes()
+    assert {**first[2], "seconds": 0} == {**second[2], "seconds": 0}
+
+
+def test_bounds_that_are_missed_refuse_it_with_every_reason(validate):
+    strict = PanelBounds(max_copies=1.0, max_degenerate=1.0, min_coherence=1.0)
+    settings = dataclasses.replace(SETTINGS, bounds=strict, max_seconds=1e-6)
+    blessing, folder, told = validate(settings)
+    assert not is_blessed(blessing)
+    coherent, slow = told["reasons"]
+    assert coherent.startswith("overlap with real songs")
+    assert slow.startswith("a song of 40 events took ")
+    assert slow.endswith("(at most 1e-06)")
+    # The panel is there to be heard all the same.
+    assert len(list(folder.glob("song-*.mid"))) == 4
+
+
+def test_a_model_that_does_not_load_is_refused_for_not_serving(validate, exported, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(exported("small").path, broken)
+    (broken / "saved_model.pb").write_bytes(b"no graph")
+    blessing, folder, told = validate(model=broken)
+    assert not is_blessed(blessing)
+    (reason,) = told["reasons"]
+    assert reason.startswith("the model server did not come up")
+    assert not list(folder.glob("*.mid"))
+
+
+def test_a_model_that_the_evaluator_refused_is_not_served(validate, monkeypatch):
+    monkeypatch.setattr(serving_validator, "play", lambda *_: pytest.fail("it was served"))
+    blessing, _, told = validate(blessed=0)
+    assert not is_blessed(blessing)
+    assert told["reasons"] == ["the Evaluator has not blessed it"]
+
+
+def test_a_model_that_begins_with_more_than_a_song_has_is_refused_with_a_reason(
+    album, vocabulary, exported
+):
+    class Facts:
+        codec = exported("small").model.codec
+        limits = type("Limits", (), {"min_prime": 1000, "window": 6})
+
+    with pytest.raises(SegueError, match="no held-out song has the 1,000 events"):
+        panels.sections(album, Facts, vocabulary("notes"), SETTINGS)
+
+
+def test_sections_are_those_of_the_songs_whatever_their_order(album, vocabulary, exported):
+    class Facts:
+        codec = exported("small").model.codec
+        limits = type("Limits", (), {"min_prime": 1, "window": 6})
+
+    known = vocabulary("notes")
+    first = panels.sections(album, Facts, known, SETTINGS)
+    second = panels.sections(album[::-1], Facts, known, SETTINGS)
+    for one, other in zip(first, second, strict=True):
+        assert (one.song.id, one.offset) == (other.song.id, other.offset)
+        np.testing.assert_array_equal(one.events, other.events)
+        assert len(one.events) == 6
+    assert len({(one.song.id, one.offset) for one in first}) > 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"songs": 0}, "songs 0"), ({"steps": 5}, "steps 5"), ({"max_seconds": 0.0}, "max_seconds")],
+)
+def test_settings_that_cannot_be_are_refused(given, words):
+    with pytest.raises(SegueError, match=words):
+        PanelSettings(**given)
+
+
+def test_settings_travel_as_json():
+    settings = PanelSettings(songs=3, bounds=PanelBounds(max_copies=0.5))
+    assert PanelSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
