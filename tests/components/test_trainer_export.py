@@ -502,6 +502,29 @@ def test_a_seed_decides_the_song_and_a_position_its_place_in_it(ask, primes):
     assert not same(made[0], made[3])
 
 
+def test_a_song_is_the_same_in_a_batch_of_any_size(ask, primes):
+    prime = primes("small", 150, 3)
+    seeds = np.arange(150)
+    whole = ask("small", prime, 3, 8, seed=seeds)
+    for rows in (1, 2, 3, 4, 5, 7, 8, 9, 13, 20, 64, 71, 73, 76, 78, 90, 100, 125):
+        some = ask("small", prime[:rows], 3, 8, seed=seeds[:rows])
+        for name, value in some.items():
+            assert same(value, whole[name][:rows]), (rows, name)
+
+
+def test_a_batch_is_filled_up_no_further_than_it_must():
+    import tensorflow as tf
+
+    from components.trainer.inference import whole_rows
+
+    made = [int(whole_rows(tf.constant(rows))) for rows in range(1, 200)]
+    for rows, run_as in enumerate(made, start=1):
+        assert run_as >= rows
+        assert run_as % 12 == 0 if rows > 72 else run_as % 6 in (0, 4, 5)
+        assert run_as - rows <= (11 if rows > 72 else 3)
+    assert made[:9] == [4, 4, 4, 4, 5, 6, 10, 10, 10]
+
+
 def test_the_boundary_is_drawn_only_where_it_may_be(ask, primes):
     prime = primes("ending", 8, 3)
     may = np.arange(8) % 2 == 0
