@@ -53,7 +53,7 @@ def test_a_space_that_cannot_be_searched_is_one_line_before_anything_starts(
             "--set", "tuning.space={model: {dropout: [0.1, 7]}}",
         )
     )  # fmt: skip
-    assert line == "dropout 7.0 is not allowed; it must be 0 <= dropout < 1"
+    assert line == "model.dropout 7.0 is not allowed; it must be 0 <= dropout < 1"
 
 
 @pytest.mark.parametrize("tune", [False, True])
