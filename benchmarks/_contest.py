@@ -123,7 +123,6 @@ def prepare(
     folder = (out / f"split-{salt}-{key}").absolute()
     if not (folder / "facts.json").exists():
         with exclusive(folder):
-            # Had another process held it, this one would have been refused.
             _make_apart(folder, data, salt, length, min_count, content)
     return Contest(folder, json.loads((folder / "facts.json").read_text()))
 

@@ -81,7 +81,7 @@ def whole_rows(rows: tf.Tensor) -> tf.Tensor:
     it takes four or five like the others, but one to three in another order of sums.
     Above 72 rows it cuts the batch into blocks first, whose sizes are even multiples of
     six where the batch is a multiple of twelve. With AVX-512 only a single row is taken
-    another way. All found by trying every number of rows up to 600 with these networks'
+    another way. All found by trying every number of rows up to 400 with these networks'
     shapes.
 
     Args:

@@ -19,7 +19,7 @@ import numpy as np
 from music.errors import SegueError
 from music.measures.coherence import Coherence, coherence
 from music.measures.originality import SongIndex
-from music.measures.reference import Measures, Reference, measure
+from music.measures.reference import Measures, Reference, measure, plain
 from music.song import ONSET, Song
 
 # Fewer real sections say nothing about how real songs differ.
@@ -125,7 +125,7 @@ class PanelVerdict:
             "songs": [
                 {
                     **one.measures.as_dict(),
-                    "scores": {name: _plain(value) for name, value in one.scores.items()},
+                    "scores": {name: plain(value) for name, value in one.scores.items()},
                     "percentile": one.percentile,
                     "is_copy": one.is_copy,
                     "flags": list(one.flags),
@@ -134,7 +134,7 @@ class PanelVerdict:
             ],
             "coherence": {name: dataclasses.asdict(one) for name, one in self.coherence.items()},
             "findings": [
-                {**dataclasses.asdict(one), "value": _plain(one.value)} for one in self.findings
+                {**dataclasses.asdict(one), "value": plain(one.value)} for one in self.findings
             ],
         }
 
@@ -225,7 +225,3 @@ def _coherent(together: Mapping[str, Coherence], least: float) -> Finding:
     met = math.isnan(mean) or mean >= least
     words = f"overlap with real songs {mean:.2f} of what these reach (at least {least:.2f})"
     return Finding("coherence", mean, least, met, words)
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value

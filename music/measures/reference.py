@@ -45,13 +45,13 @@ class Measures:
             "id": self.id,
             "title": self.title,
             **dataclasses.asdict(self.signs),
-            "entropy": _plain(self.signs.entropy),
-            "descriptors": {name: _plain(value) for name, value in self.descriptors.items()},
+            "entropy": plain(self.signs.entropy),
+            "descriptors": {name: plain(value) for name, value in self.descriptors.items()},
             "copied": None
             if self.originality.longest is None
             else dataclasses.asdict(self.originality.longest),
             "run": self.originality.run,
-            "rates": {str(n): _plain(rate) for n, rate in self.originality.rates.items()},
+            "rates": {str(n): plain(rate) for n, rate in self.originality.rates.items()},
         }
 
 
@@ -143,8 +143,8 @@ class Reference:
             "bounds": dataclasses.asdict(self.bounds),
             "descriptors": {
                 name: {
-                    "mean": _plain(spread.mean),
-                    "deviation": _plain(spread.deviation),
+                    "mean": plain(spread.mean),
+                    "deviation": plain(spread.deviation),
                 }
                 for name, spread in self.descriptors.items()
             },
@@ -167,6 +167,6 @@ class Reference:
         )
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
     """As strict JSON has it, which knows no NaN."""
     return None if math.isnan(value) else value
