@@ -115,7 +115,7 @@ class HttpServer:
 
     def _in_loop(self, work: Callable[[], Any]) -> None:
         # Its data structures belong to the thread that moves the bytes.
-        self._server.trigger.pull_trigger(work)
+        self._server.pull_trigger(work)
 
     def _move_bytes(self) -> None:
         while self._map:
@@ -192,6 +192,22 @@ class _Channel(HTTPChannel):
 class _Server(TcpWSGIServer):
     channel_class = _Channel
     request_seconds = REQUEST_SECONDS
+
+    def pull_trigger(self, work: Callable[[], Any] | None = None) -> None:
+        """Wakes the thread that moves the bytes, and has it run `work`.
+
+        Waitress hands the work over before it writes to the pipe that wakes the
+        thread. A thread already awake may then run it and close that pipe first, and
+        its number may be another file's by the time of the write. So both are one
+        here, under the lock that work is run in.
+        """
+        trigger = self.trigger
+        with trigger.lock:
+            if trigger._closed:
+                return
+            if work is not None:
+                trigger.thunks.append(work)
+            trigger.pull_trigger()
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)

@@ -151,6 +151,31 @@ def test_stopping_does_not_outlast_the_grace(opened, app):
             running.result()
 
 
+def test_closing_never_writes_to_a_pipe_that_is_closed(opened):
+    """Threads that end their answers wake the loop while it is told to close."""
+    strays = []
+    for _ in range(100):
+        server, _ = opened()
+        stopped = threading.Event()
+
+        def wake(server=server, stopped=stopped):
+            while not stopped.is_set():
+                try:
+                    server._server.pull_trigger()
+                except OSError as error:
+                    strays.append(error)
+                    return
+
+        thread = threading.Thread(target=wake)
+        thread.start()
+        try:
+            server.stop(0)
+        finally:
+            stopped.set()
+            thread.join()
+    assert not strays
+
+
 def test_an_application_is_told_when_its_client_hangs_up():
     told, began = threading.Event(), threading.Event()
 
