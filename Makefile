@@ -8,6 +8,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Bytecode that is not kept costs 10 s at every start of TFX.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Tests share the cores by files; what takes the machine for itself does not.
+WORKERS ?= 2
+PYTEST := $(PY) -m pytest
+SHARED := -n $(WORKERS) --dist loadscope
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-all lint format bench serving-real clean
 
@@ -21,13 +26,12 @@ demo: setup ## Train on the built-in data set, serve, and compose songs to hear
 	@.venv/bin/segue demo
 
 test: setup ## Run the tests that do not take minutes
-	@$(PY) -m pytest -m "not slow"
+	@$(PYTEST) $(SHARED) -m "not slow"
 
 test-slow: setup ## Run the tests that take minutes
-	@$(PY) -m pytest -m slow
+	@$(PYTEST) -m slow
 
-test-all: setup ## Run every test
-	@$(PY) -m pytest
+test-all: test test-slow ## Run every test
 
 lint: setup ## Check style and types
 	@.venv/bin/ruff check .

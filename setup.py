@@ -21,6 +21,7 @@ DATA = [
     "**/*.pbtxt",
     "**/*.config",
     "**/*.html",
+    "**/*.js",
     "**/*.css",
     "**/*.js",
     "**/*.svg",
@@ -65,6 +66,7 @@ setup(
         "jinja2>=3.1",
         "markupsafe>=2.1",
         "numpy>=1.26",
+        "scipy>=1.11",
         "pyarrow>=10",
         "orjson>=3.10",
         "google-crc32c>=1.5",
@@ -76,6 +78,7 @@ setup(
         "dev": [
             "pytest>=8",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.5",
             "hypothesis>=6.100",
             "requests>=2.31",
             "ruff>=0.9",

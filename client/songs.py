@@ -8,12 +8,9 @@ the same bytes: nothing in it tells the time or the place.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
-import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,8 @@ import numpy as np
 
 from client.connection import DEFAULT_MODEL, DEFAULT_TARGET, DEFAULT_TIMEOUT, Connection
 from client.generation import Generated, GenerationClient, ModelFacts, Sampling
+from client.originality import Checked, OriginalityCheck, another_seed, events_before_copy
+from client.output import check_writable, write_atomically
 from client.priming import Prime, prime_from_file, prime_from_nothing, random_section
 from music.codec import Codec
 from music.errors import SegueError
@@ -30,6 +29,11 @@ from music.song import Song
 
 MODES = ("call", "stream", "paper-loop")
 DEFAULT_STEPS = 250
+DEFAULT_TRIES = 8
+MAX_TRIES = 100
+
+# The originality check of a model; raises a SegueError where there is none.
+FindCheck = Callable[["ModelFacts"], OriginalityCheck]
 
 # Called with (events made, events asked) as the song grows.
 Progress = Callable[[int, int], None]
@@ -49,6 +53,10 @@ class GenerateRequest:
         of a random section.
       steps: events to make.
       sampling: how they are drawn; its seed also draws the section.
+      original: whether the song must share no longer run with a training song than the
+        composer's own do with each other; where it does, it is made again from the bar in
+        which the run begins, with another seed.
+      tries: how often it may be made again.
       mode: `call` (one call), `stream` (in chunks; the same song, and progress
         while it grows) or `paper-loop` (one call a note).
       target, model, version, timeout: as `Connection` takes them.
@@ -61,6 +69,8 @@ class GenerateRequest:
     prime_length: int | None = None
     steps: int = DEFAULT_STEPS
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
+    original: bool = False
+    tries: int = DEFAULT_TRIES
     mode: str = "call"
     target: str = DEFAULT_TARGET
     model: str = DEFAULT_MODEL
@@ -85,6 +95,9 @@ class SongReport:
       log_prob: the mean of the model's log probabilities, nats an event.
       out: the file.
       roll: its picture; None where none was asked for.
+      originality: what it shares with the training songs; None where it was not checked.
+      unchecked: why it was not; None where it was.
+      remade: how often it was made again to be original.
     """
 
     model: str
@@ -102,14 +115,27 @@ class SongReport:
     log_prob: float
     out: str
     roll: str | None = None
+    originality: Checked | None = None
+    unchecked: str | None = None
+    remade: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON types."""
-        return dataclasses.asdict(self)
+        originality = None if self.originality is None else self.originality.as_dict()
+        return {**dataclasses.asdict(self), "originality": originality}
 
 
-def generate_song(request: GenerateRequest, on_progress: Progress | None = None) -> SongReport:
+def generate_song(
+    request: GenerateRequest,
+    on_progress: Progress | None = None,
+    find_check: FindCheck | None = None,
+) -> SongReport:
     """Makes one song and writes it to `request.out`.
+
+    Args:
+      request: what is wished for.
+      on_progress: told how the song grows.
+      find_check: finds the check of the model that plays; None checks nothing.
 
     Raises:
       SegueError: the request cannot be met; no file is written then.
@@ -120,6 +146,8 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
         raise SegueError("both --prime and --data were given; choose one")
     if request.steps < 1:
         raise SegueError(f"steps {request.steps} makes no song; ask for 1 or more")
+    if not 1 <= request.tries <= MAX_TRIES:
+        raise SegueError(f"tries {request.tries} is not allowed; it must be 1..{MAX_TRIES}")
     out = Path(request.out)
     roll = None if request.roll is None else Path(request.roll)
     check_writable(out)
@@ -131,15 +159,23 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
     with Connection(request.target, request.model, request.version, request.timeout) as connection:
         client = GenerationClient(connection)
         facts = client.describe()
+        # Before the song is made: where one must be original, it has to be known.
+        check, unchecked = _find(find_check, facts, request.original)
         prime = choose_prime(request, facts)
         generated, seconds = _generate(client, prime, request, on_progress)
-    song = song_of(facts.codec, generated.events, prime.song)
-    if not len(song):
-        raise SegueError(
-            f"model {facts.model!r} ended the song before its first note; "
-            "choose another --seed, or keep it from ending"
-        )
-    remark = _remark(facts, request, prime, len(generated))
+        song = _song(facts, generated, prime)
+        checked = None if check is None else check.check(song)
+        remade = 0
+        while request.original and check is not None and checked is not None and checked.is_copy:
+            if remade == request.tries:
+                raise SegueError(_not_original(checked, remade))
+            remade += 1
+            begun = time.perf_counter()
+            generated = _remake(client, facts, prime, request, generated, song, checked, remade)
+            seconds += time.perf_counter() - begun
+            song = _song(facts, generated, prime)
+            checked = check.check(song)
+    remark = _remark(facts, request, prime, len(generated), remade)
     # The picture first: a song is there only when all that was asked for is.
     if roll is not None:
         write_atomically(roll, piano_roll(song, roll.suffix, remark), "--roll")
@@ -160,6 +196,70 @@ def generate_song(request: GenerateRequest, on_progress: Progress | None = None)
         log_prob=float(generated.log_prob.astype(np.float64).mean()),
         out=str(out),
         roll=None if roll is None else str(roll),
+        originality=checked,
+        unchecked=unchecked,
+        remade=remade,
+    )
+
+
+def _find(
+    find_check: FindCheck | None, facts: ModelFacts, required: bool
+) -> tuple[OriginalityCheck | None, str | None]:
+    """(the check, why there is none)."""
+    if find_check is None:
+        if required:
+            raise SegueError("an original song needs the index of the training songs")
+        return None, "it was not asked for"
+    try:
+        return find_check(facts), None
+    except SegueError as error:
+        if required:
+            raise
+        return None, str(error)
+
+
+def _song(facts: ModelFacts, generated: Generated, prime: Prime) -> Song:
+    song = song_of(facts.codec, generated.events, prime.song)
+    if not len(song):
+        raise SegueError(
+            f"model {facts.model!r} ended the song before its first note; "
+            "choose another --seed, or keep it from ending"
+        )
+    return song
+
+
+def _remake(
+    client: GenerationClient,
+    facts: ModelFacts,
+    prime: Prime,
+    request: GenerateRequest,
+    generated: Generated,
+    song: Song,
+    checked: Checked,
+    attempt: int,
+) -> Generated:
+    """The song up to the bar in which its copied run begins, and another way on from there."""
+    assert checked.longest is not None  # it is a copy
+    kept = events_before_copy(facts.codec, generated.events, song, checked.longest)
+    before = generated.events[:kept]
+    sampling = dataclasses.replace(
+        request.sampling, seed=another_seed(request.sampling.seed, attempt)
+    )
+    begin = np.concatenate([prime.events, before])
+    made = client.generate([begin], request.steps - kept, sampling)[0]
+    return Generated(
+        np.concatenate([before, made.events]),
+        np.concatenate([generated.log_prob[:kept], made.log_prob]),
+        made.state,
+    )
+
+
+def _not_original(checked: Checked, tries: int) -> str:
+    assert checked.longest is not None
+    return (
+        f"after {tries} tries the song still shares {checked.run} notes in a row with "
+        f"{checked.longest.title}, allowed are {checked.bound}: choose another --seed or prime, "
+        "a higher --temperature, or more --tries"
     )
 
 
@@ -244,7 +344,9 @@ def _calls(
     return client.paper_loop(prime, request.steps, request.sampling)
 
 
-def _remark(facts: ModelFacts, request: GenerateRequest, prime: Prime, made: int) -> str:
+def _remark(
+    facts: ModelFacts, request: GenerateRequest, prime: Prime, made: int, remade: int
+) -> str:
     """The file's text event. No path and no date: the same song, the same bytes."""
     version = "" if facts.version is None else f" version {facts.version}"
     settings = request.sampling.as_dict()
@@ -254,6 +356,8 @@ def _remark(facts: ModelFacts, request: GenerateRequest, prime: Prime, made: int
         begun = f"{len(prime)} events at {prime.offset} of {prime.song.id[:12]}"
     # Chunks give the same song as one call; the paper's loop may not.
     loop = ["paper loop"] if request.mode == "paper-loop" else []
+    if remade:
+        loop.append(f"made again {remade} times to be original")
     parts = [
         f"made by Segue: model {facts.model}{version}",
         f"seed {seed}",
@@ -269,31 +373,6 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
-def check_writable(out: Path, flag: str = "--out", like: str = "song.mid") -> None:
-    """Finds out before any work whether a file can be put at `out`.
-
-    Args:
-      out: the file.
-      flag: that named it, for the message.
-      like: the name of such a file, for the message.
-
-    Raises:
-      SegueError: `out` is a folder, or its folder cannot be made or written to.
-    """
-    try:
-        if out.is_dir():
-            raise SegueError(f"{out} is a folder; name a file in it, as in {out / like}")
-        if out.exists() and not out.is_file():
-            raise SegueError(f"{out} is no regular file; name a file that may be replaced")
-        nearest = next(folder for folder in _folders_of(out) if folder.exists())
-    except OSError as error:
-        raise SegueError(_unwritable(out, error, flag)) from error
-    if not nearest.is_dir():
-        raise SegueError(f"{out} cannot be written: {nearest} is a file, not a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise SegueError(f"{out} cannot be written: {nearest} is not writable for this user")
-
-
 def _check_apart(prime: Path | None, out: Path, roll: Path | None) -> None:
     """Refuses to write over the song that was given, or one output over another."""
     places = {"--prime": prime, "--out": out, "--roll": roll}
@@ -302,48 +381,3 @@ def _check_apart(prime: Path | None, out: Path, roll: Path | None) -> None:
         for other, same in named[index + 1 :]:
             if path == same:
                 raise SegueError(f"{flag} and {other} name the same file {path}; choose another")
-
-
-def _folders_of(out: Path) -> Iterable[Path]:
-    return out.absolute().parents
-
-
-def _unwritable(out: Path, error: OSError, flag: str) -> str:
-    return f"{out} cannot be written: {error.strerror or error}; choose another {flag}"
-
-
-def write_atomically(out: Path, data: bytes, flag: str = "--out") -> None:
-    """Puts a whole file at `out`, or leaves what was there.
-
-    The bytes go to a name beside it, onto the disk, and only then to their
-    place. Its folder is made when it is missing. `flag` named it, for the message.
-
-    Raises:
-      SegueError: the system refuses.
-    """
-    out = Path(os.path.realpath(out))  # through a link to the file that it stands for
-    beside = out.with_name(f".{out.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # Opened here rather than by tempfile, whose files only their owner reads.
-        with open(beside, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, out)
-        _sync_folder(out.parent)
-    except OSError as error:
-        raise SegueError(_unwritable(out, error, flag)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename last through a power cut, where folders can be synced."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

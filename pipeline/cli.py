@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,15 +18,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from music.errors import SegueError, printable
+from pipeline.generate_command import generate
 from pipeline.inspect_command import inspect
+from pipeline.listen_command import listen
 from pipeline.models_commands import models
 from pipeline.options import AS_JSON as _AS_JSON
-from pipeline.options import DEFAULT_ROOT
+from pipeline.options import DEFAULT_ROOT, counter
 from pipeline.options import ROOT as _ROOT
+from pipeline.report_command import report
 from pipeline.study_command import study
 
 if TYPE_CHECKING:
-    from client.generation import Sampling
     from pipeline.configuration import Configuration
 
 
@@ -108,23 +109,11 @@ def corpus_export(
     """Write COMPOSER's scores as MIDI files (`bach`, `palestrina`, `joplin` ...)."""
     from music import corpus as corpora
 
-    written = corpora.export(composer, out, limit=limit, parts=parts, on_song=_counter("songs"))
+    written = corpora.export(composer, out, limit=limit, parts=parts, on_song=counter("songs"))
     if as_json:
         click.echo(json.dumps({"composer": composer, "files": [str(path) for path in written]}))
     else:
         click.echo(f"{len(written)} songs in {out}")
-
-
-def _counter(what: str) -> Callable[[int, int], None]:
-    """A line that counts up on a terminal, and stays silent elsewhere."""
-
-    def tell(done: int, of: int) -> None:
-        if sys.stderr.isatty():
-            end = "\n" if done == of else ""
-            sys.stderr.write(f"\r{done} of {of} {what}{end}")
-            sys.stderr.flush()
-
-    return tell
 
 
 # ---- pipeline --------------------------------------------------------------
@@ -193,6 +182,7 @@ def pipeline_run(
             f"model segue version {outcome['version']} is in {config.serving_dir}; "
             f"serve it: segue serve --root {shlex.quote(str(root))}"
         )
+    click.echo(f"what it learned and played: {outcome['report']}")
 
 
 def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
@@ -202,29 +192,17 @@ def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
 
     # Held from here, so that a second run is told before ten seconds of imports.
     with exclusive(config.root), quiet(config.logs_dir, "pipeline", verbose):
-        from components.evaluator.gate import Verdict, as_json
-        from components.versions import parked_versions, versions
         from pipeline.history import last_run
         from pipeline.local_runner import run_locked
+        from pipeline.outcome import read_outcome
+        from pipeline.report.page import PAGE_FILE, publish
+        from pipeline.report.record import gather
 
         _with_trace_in_log(verbose, lambda: run_locked(config))
         history = last_run(config.metadata_path)
-        gate = Verdict.read(history.outputs["Evaluator", "evaluation"])
-        known = versions(str(config.serving_dir))
-        parked = parked_versions(str(config.serving_dir))
-    return {
-        "run": history.run,
-        "executed": list(history.executed),
-        "cached": list(history.cached),
-        "blessed": gate.blessed,
-        "gate": gate.line(),
-        "nats": as_json(gate.nats),
-        "ngram_nats": as_json(gate.nats - gate.nats_minus_ngram),
-        "version": history.pushed_version,
-        "present": history.pushed_version in (*known, *parked),
-        "parked": history.pushed_version in parked,
-        "root": str(config.root),
-    }
+        page = config.root / PAGE_FILE
+        publish(gather(history), page)
+        return {**read_outcome(config, history), "report": str(page)}
 
 
 def _with_trace_in_log(verbose: bool, work: Callable[[], None]) -> None:
@@ -241,7 +219,12 @@ def _with_trace_in_log(verbose: bool, work: Callable[[], None]) -> None:
 
 def _require_pushed(outcome: dict[str, Any]) -> None:
     if not outcome["blessed"]:
-        raise SegueError(f"the model is not pushed; {outcome['gate']}")
+        refusals = [
+            outcome[name] for name in ("gate", "panel") if outcome[name].startswith("refused")
+        ]
+        raise SegueError(
+            f"the model is not pushed; {'; and '.join(refusals)}; see {outcome['report']}"
+        )
     if not outcome["present"]:
         raise SegueError(
             f"nothing has changed since version {outcome['version']} was pushed, but it is no "
@@ -251,8 +234,11 @@ def _require_pushed(outcome: dict[str, Any]) -> None:
 
 # ---- in modules of their own -----------------------------------------------
 
+main.add_command(generate)
 main.add_command(inspect)
+main.add_command(listen)
 main.add_command(models)
+main.add_command(report)
 main.add_command(study)
 
 
@@ -280,104 +266,6 @@ def serve(ctx: click.Context, root: Path, wants_help: bool) -> None:
     if ctx.obj["verbose"]:
         flags.append("--verbose")
     ctx.exit(serve_main(flags))
-
-
-# ---- generate --------------------------------------------------------------
-
-
-def _sampling_options(command: Callable) -> Callable:
-    options = [
-        click.option("--steps", type=int, default=250, show_default=True, help="Events to make."),
-        click.option(
-            "--temperature", type=float, default=1.0, show_default=True, help="0: the likeliest."
-        ),
-        click.option("--top-k", type=int, default=0, help="Draw from the k likeliest; 0: off."),
-        click.option("--top-p", type=float, default=1.0, help="Draw from this share; 1: off."),
-        click.option(
-            "--seed", type=int, default=0, show_default=True, help="Another seed, another song."
-        ),
-        click.option("--may-end", is_flag=True, help="Let the model end the song before --steps."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _sampling(values: dict[str, Any]) -> Sampling:
-    from client.generation import Sampling
-
-    names = ("temperature", "top_k", "top_p", "seed", "may_end")
-    return Sampling(**{name: values[name] for name in names})
-
-
-@main.command()
-@click.option("--prime", type=click.Path(path_type=Path), help="MIDI file to play on from.")
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Folder to take a random section from."
-)
-@click.option("--prime-length", type=int, help="Events of the prime (default: the whole file).")
-@_sampling_options
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("song.mid"),
-    show_default=True,
-    help="Where the song goes, a MIDI file.",
-)
-@click.option(
-    "--roll", type=click.Path(path_type=Path), help="Draw its piano roll here (.svg or .png)."
-)
-@click.option("--stream", is_flag=True, help="Make it in chunks, and show how it grows.")
-@click.option("--paper-loop", is_flag=True, help="One call a note over a sliding window.")
-@click.option("--target", default="127.0.0.1:8500", show_default=True, help="The model server.")
-@click.option("--model", default="segue", show_default=True, help="The model's name there.")
-@click.option("--model-version", type=int, help="The version (default: the newest).")
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a call.")
-@_AS_JSON
-def generate(
-    prime: Path | None,
-    data: Path | None,
-    prime_length: int | None,
-    steps: int,
-    out: Path,
-    roll: Path | None,
-    stream: bool,
-    paper_loop: bool,
-    target: str,
-    model: str,
-    model_version: int | None,
-    timeout: float,
-    as_json: bool,
-    **sampling: Any,
-) -> None:
-    """Make a song with the served model; without --prime or --data, from nothing."""
-    from client.songs import GenerateRequest, generate_song
-
-    if stream and paper_loop:
-        raise SegueError("both --stream and --paper-loop were given; choose one")
-    request = GenerateRequest(
-        out=out,
-        roll=roll,
-        prime=prime,
-        data=data,
-        prime_length=prime_length,
-        steps=steps,
-        sampling=_sampling(sampling),
-        mode="stream" if stream else "paper-loop" if paper_loop else "call",
-        target=target,
-        model=model,
-        version=model_version,
-        timeout=timeout,
-    )
-    report = generate_song(request, _counter("events"))
-    if as_json:
-        click.echo(json.dumps(report.as_dict(), sort_keys=True))
-    else:
-        click.echo(
-            f"{report.out}: {report.notes} notes by {report.model} version {report.version}, "
-            f"seed {request.sampling.seed}, {report.seconds:.2f} s "
-            f"({report.events_per_second:.0f} events a second)"
-        )
 
 
 # ---- demo ------------------------------------------------------------------
@@ -416,7 +304,7 @@ def demo(
         DemoSettings(root, songs, chorales, preset),
         lambda config: _run_pipeline(config, ctx.obj["verbose"]),
         _require_pushed,
-        _counter("chorales"),
+        counter("chorales"),
         lambda line: click.echo(line, err=as_json),
     )
     if as_json:

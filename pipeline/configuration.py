@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from components.evaluator.settings import GateSettings
+from components.model_card import CardSettings
+from components.serving_validator.settings import PanelSettings
 from components.trainer.settings import (
     CHAIN_ONLY,
     ModelSettings,
@@ -85,7 +87,8 @@ class Configuration:
       root: folder of everything that is made.
       preset: the name of the preset.
       codec: as `music.build_codec` takes it.
-      vocabulary, split, window, model, training, gate: the settings of each step.
+      vocabulary, split, window, model, training, gate, panel: the settings of each step.
+      card: what only people know of the model: whose songs, by what right.
       tuning: the search for better ones before the training; off unless enabled.
       ngram_order: of the baseline, in tokens.
       shards: files a split, at least; larger catalogues get one for every 1,000 songs.
@@ -105,6 +108,8 @@ class Configuration:
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
+    panel: PanelSettings = PanelSettings()
+    card: CardSettings = CardSettings()
     tuning: TuningSettings = dataclasses.field(default_factory=TuningSettings)
     ngram_order: int = 7
     shards: int = 2

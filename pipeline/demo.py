@@ -18,6 +18,7 @@ from client.generation import Sampling
 from client.songs import GenerateRequest, generate_song
 from music.corpus import export
 from pipeline.configuration import MODEL_NAME, Configuration, load_configuration
+from pipeline.originals import find_check
 from serving.process import model_server
 
 # A chorale has four parts; other works of Bach's in the corpus have more or fewer.
@@ -110,9 +111,11 @@ def run_demo(
                 sampling=Sampling(seed=seed, temperature=0.9, top_p=0.98),
                 target=target,
             )
-            report = generate_song(request)
+            report = generate_song(request, None, lambda facts: find_check(root, facts))
             reports.append(report.as_dict())
-            tell(f"        {report.out} ({report.notes} notes in {report.seconds:.2f} s)")
+            shared = report.originality.run if report.originality else None
+            told = "" if shared is None else f"; at most {shared} in a row stand in a chorale"
+            tell(f"        {report.out} ({report.notes} notes in {report.seconds:.2f} s{told})")
     minutes = (time.monotonic() - began) / 60
     tell(
         f"done in {minutes:.1f} minutes. Songs and their piano rolls are in {songs}; "

@@ -118,10 +118,22 @@ def create_pipeline(config: Configuration) -> Pipeline:
         eval_config=build_eval_config(config.gate),
         serving_dir=str(config.serving_dir),
     )
-    # Servers see a version whole or not at all.
-    pusher = components.Pusher(
+    # And for what it plays, when it is served as it will be.
+    serving_validator = components.ServingValidator(
         model=trainer.outputs["model"],
+        evaluation=evaluator.outputs["evaluation"],
+        songs=midi_parser.outputs["songs"],
+        verdicts=midi_parser.outputs["verdicts"],
+        vocabulary=vocabulary_builder.outputs["vocabulary"],
+        reference=reference_builder.outputs["reference"],
+        settings=config.panel,
+        card=config.card,
+        code=config.trainer().code,
+    )
+    # Servers see a version whole or not at all; it is the one that was served there.
+    pusher = components.Pusher(
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_validator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.serving_dir))
         ),
@@ -138,6 +150,7 @@ def create_pipeline(config: Configuration) -> Pipeline:
             *tuners,
             trainer,
             evaluator,
+            serving_validator,
             pusher,
         ],
     )

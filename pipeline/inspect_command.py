@@ -142,7 +142,7 @@ def _check_roll(path: Path, roll: Path | None) -> None:
     """Finds out before any work whether the picture can be drawn and written."""
     if roll is None:
         return
-    from client.songs import check_writable
+    from client.output import check_writable
     from music.roll import check_suffix
 
     check_suffix(roll)
@@ -152,7 +152,7 @@ def _check_roll(path: Path, roll: Path | None) -> None:
 
 
 def _draw(song: Song, roll: Path) -> None:
-    from client.songs import write_atomically
+    from client.output import write_atomically
     from music.roll import piano_roll
 
     write_atomically(roll, piano_roll(song, roll.suffix), "--roll")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from components.files import FACTS_FILE
 from music.errors import SegueError, printable
 from pipeline.configuration import Configuration, load_configuration
 from pipeline.lock import exclusive
@@ -90,7 +91,6 @@ def check_service(config: Configuration) -> None:
     """
     import json
 
-    from components.trainer.module import FACTS_FILE
     from components.versions import newest_version
 
     version = newest_version(str(config.serving_dir))

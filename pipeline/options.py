@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -16,3 +18,15 @@ ROOT = click.option(
     show_default=True,
     help="Folder of everything that a pipeline makes.",
 )
+
+
+def counter(what: str) -> Callable[[int, int], None]:
+    """A line that counts up on a terminal, and stays silent elsewhere."""
+
+    def tell(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            end = "\n" if done == of else ""
+            sys.stderr.write(f"\r{done} of {of} {what}{end}")
+            sys.stderr.flush()
+
+    return tell

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,22 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED_SONGS = REPOSITORY.parent / "shared" / "data" / "openscore-lieder"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where several processes share the tests, what shares a fixture stays together.
+
+    A file's tests go to one process, and those of the one pipeline run as well.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::", 1)[0]
+            return "tests/pipeline" if path.startswith("tests/pipeline/") else path
+
+    return ByFile(config, log)
 
 
 class Ran(NamedTuple):
@@ -123,6 +141,80 @@ def textproto():
         return text_format.Parse(text, empty)
 
     return parse
+
+
+class Seen(NamedTuple):
+    """A page as a browser showed it.
+
+    Attributes:
+      dom: its HTML after its scripts have run.
+      console: what was written to the console, errors among it.
+      urls: that were asked of any network.
+    """
+
+    dom: str
+    console: list[str]
+    urls: set[str]
+
+
+class Browser:
+    """Headless Chromium.
+
+    Args:
+      program: its path.
+      scratch: a folder for its logs.
+    """
+
+    def __init__(self, program: str, scratch: Path):
+        self.program = program
+        self.scratch = scratch
+
+    def look(self, path: Path) -> Seen:
+        """Opens a file, and gives its scripts five seconds of its own time."""
+        log = self.scratch / "net.json"
+        done = subprocess.run(
+            [
+                self.program, "--headless", "--no-sandbox", "--disable-gpu",
+                "--allow-file-access-from-files", "--enable-logging=stderr",
+                f"--log-net-log={log}", "--window-size=1400,1000", "--virtual-time-budget=5000",
+                "--autoplay-policy=no-user-gesture-required", "--dump-dom", path.as_uri(),
+            ],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+        urls = set(re.findall(r'"url":"((?:https?|wss?|ftp):[^"]*)"', log.read_text()))
+        return Seen(done.stdout, console, urls)
+
+    def layout(self, text: str, width: int) -> dict[str, float]:
+        """How wide a page wants to be on a screen of a width: `inner`, `scroll`, `right`."""
+        probe = (
+            "<script>addEventListener('load', () => { const wide = [...document.querySelectorAll("
+            "'main > *, section > *')].map(e => e.getBoundingClientRect().right);"
+            "document.title = JSON.stringify({inner: innerWidth,"
+            " scroll: document.documentElement.scrollWidth, right: Math.max(...wide)}) })</script>"
+        )
+        # What forbids scripts on the page would forbid this one, too.
+        text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+        # Headless windows are 500 wide at least; a frame is as narrow as it is told to be.
+        (self.scratch / "page.html").write_text(text.replace("</body>", f"{probe}</body>"))
+        frame = self.scratch / "frame.html"
+        frame.write_text(
+            f'<iframe src="page.html" style="width:{width}px;height:900px;border:0"></iframe>'
+            "<script>addEventListener('load', () => setTimeout(() => { document.title = "
+            "document.querySelector('iframe').contentDocument.title }, 200))</script>"
+        )
+        found = re.search(r"<title>(.*?)</title>", self.look(frame).dom)
+        return json.loads(found.group(1))
+
+
+@pytest.fixture
+def browser(tmp_path_factory) -> Browser:
+    """A `Browser`; tests without one skip."""
+    names = ("chromium-headless-shell", "chromium", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip(f"no browser on the PATH ({', '.join(names)})")
+    return Browser(program, tmp_path_factory.mktemp("browser"))
 
 
 class Reflected:
@@ -289,7 +381,16 @@ class Exported:
             bias(self.network)
         self.weights = extract_weights(self.network, settings)
         self.model = InferenceModel(self.weights, settings, window, vocabulary)
-        self.training = {"preset": kind, "nats": 3.25, "parameters": self.network.count_params()}
+        self.training = {
+            "preset": kind,
+            "nats": 3.25,
+            "parameters": self.network.count_params(),
+            "windows": 40,
+            "held_out": 8,
+            "epoch": 2,
+            "epochs": 3,
+            "versions": {"keras": "3.0"},
+        }
         export(self.model, self.training, self.path)
 
 

@@ -396,9 +396,9 @@ class TestCiScript:
         machine.script(machine.base / "bin", "make", "")
         machine.script(machine.base / "bin", "apt-get", 'echo "$@" >>apt')
         assert self.ci(machine, packages="fluidsynth lilypond").returncode == 0
-        update, install = (machine.checkout / "apt").read_text().splitlines()
+        update, *installs = (machine.checkout / "apt").read_text().splitlines()
         assert update.startswith("update")
-        assert install.endswith("fluidsynth lilypond")
+        assert [line.split()[-1] for line in installs] == ["fluidsynth", "lilypond"]
 
     def test_a_package_that_cannot_be_had_is_a_warning(self, machine: Machine):
         machine.script(machine.base / "bin", "make", "")
@@ -406,6 +406,16 @@ class TestCiScript:
         result = self.ci(machine, packages="fluidsynth")
         assert result.returncode == 0
         assert "warning: could not install fluidsynth" in result.stderr
+
+    def test_one_package_that_cannot_be_had_keeps_no_other_away(self, machine: Machine):
+        machine.script(machine.base / "bin", "make", "")
+        refuses = 'echo "$@" >>apt; case "$@" in *fluidsynth) exit 100;; esac'
+        machine.script(machine.base / "bin", "apt-get", refuses)
+        result = self.ci(machine, packages="fluidsynth lilypond")
+        assert result.returncode == 0
+        assert "could not install fluidsynth" in result.stderr
+        assert "could not install lilypond" not in result.stderr
+        assert (machine.checkout / "apt").read_text().splitlines()[-1].endswith("lilypond")
 
 
 class TestProject:

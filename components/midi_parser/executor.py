@@ -17,6 +17,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.engine import counters, make_pipeline
+from components.files import SUMMARY_FILE
 from components.midi_parser import spec
 from components.midi_parser.held_out import read_held_out, remember
 from components.midi_parser.stages import (
@@ -57,7 +58,7 @@ class Executor(BaseBeamExecutor):
         files = named_files(data)
         shards = max(int(exec_properties[spec.SHARDS]), -(-len(files) // SONGS_A_SHARD))
 
-        summary = os.path.join(verdicts, spec.SUMMARY_FILE)
+        summary = os.path.join(verdicts, SUMMARY_FILE)
         beyond = os.path.join(verdicts, "held-out-beyond-share.txt")
         with make_pipeline(self, _seconds(files, reader)) as pipeline:
             parsed = pipeline | "Files" >> beam.Create(files) | "Parse" >> ParseFiles(reader)

@@ -15,7 +15,6 @@ SHARDS = "shards"
 CODE = "code"
 SONGS = "songs"
 VERDICTS = "verdicts"
-SUMMARY_FILE = "summary.json"
 VERDICTS_PATTERN = "verdicts-{shard:05d}-of-{shards:05d}.jsonl"
 
 

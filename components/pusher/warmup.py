@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.trainer.module import FACTS_FILE
+from components.files import FACTS_FILE
 from components.trainer.sampling import Sampling
 from music.codec import build_codec
 from music.windows import Window

@@ -10,11 +10,11 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.engine import make_pipeline
+from components.files import REFERENCE_FILE, VOCABULARY_FILE
 from components.progress import report
 from components.reference_builder import spec
-from components.reference_builder.stages import REFERENCE_FILE, BuildReference
+from components.reference_builder.stages import BuildReference
 from components.stages import song_bytes
-from components.vocabulary_builder.spec import VOCABULARY_FILE
 from music.measures import Reference
 from music.split import TRAIN
 from music.vocabulary import Vocabulary

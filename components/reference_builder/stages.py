@@ -12,15 +12,12 @@ import json
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
+from components.files import INDEX_FILE, MEASURES_FILE, REFERENCE_FILE
 from components.stages import ReadSongs, put_in_place
 from music.measures import Heard, Measures, Reference, SongIndex, as_heard, measure
 from music.song import Song
 from music.split import TRAIN
 from music.vocabulary import Vocabulary
-
-INDEX_FILE = "index.zip"
-REFERENCE_FILE = "reference.json"
-MEASURES_FILE = "songs.jsonl"
 
 
 def write_index(heard: list[Heard], uri: str) -> str:

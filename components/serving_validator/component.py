@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from tfx import types
@@ -10,6 +11,7 @@ from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
 
 from components.artifacts import MusicPanel
+from components.model_card import CardSettings
 from components.serving_validator.executor import Executor
 from components.serving_validator.settings import PanelSettings
 from components.serving_validator.spec import ServingValidatorSpec
@@ -18,14 +20,19 @@ from components.serving_validator.spec import ServingValidatorSpec
 class ServingValidator(BaseComponent):
     """Serves a candidate for real, asks it for a panel of songs, and judges them.
 
+    Whatever the Evaluator said: who looks for the reason of a refusal wants to hear it.
+    What is blessed is a copy of the model as it is to be pushed, with the requests that
+    warm it up and its model card.
+
     Args:
       model: channel of Model.
-      model_blessing: channel of the Evaluator's ModelBlessing; a model that has not been
-        blessed is not served.
+      evaluation: channel of the Evaluator's ModelEvaluation, which the model card tells.
       songs: channel of Songs; the held-out ones begin the panel's songs.
+      verdicts: channel of Verdicts, what became of the files.
       vocabulary: channel of the model's MusicVocabulary.
       reference: channel of the MusicReference of the training songs.
       settings: the panel, and its bounds.
+      card: what only people know of the model.
       code: fingerprint of the source code.
     """
 
@@ -35,21 +42,25 @@ class ServingValidator(BaseComponent):
     def __init__(
         self,
         model: types.BaseChannel,
-        model_blessing: types.BaseChannel,
+        evaluation: types.BaseChannel,
         songs: types.BaseChannel,
+        verdicts: types.BaseChannel,
         vocabulary: types.BaseChannel,
         reference: types.BaseChannel,
         settings: PanelSettings,
+        card: CardSettings,
         code: str = "",
     ):
         super().__init__(
             ServingValidatorSpec(
                 model=model,
-                model_blessing=model_blessing,
+                evaluation=evaluation,
                 songs=songs,
+                verdicts=verdicts,
                 vocabulary=vocabulary,
                 reference=reference,
                 settings=json.dumps(settings.to_dict(), sort_keys=True),
+                card=json.dumps(dataclasses.asdict(card), sort_keys=True),
                 code=code,
                 blessing=types.Channel(type=standard_artifacts.InfraBlessing),
                 panel=types.Channel(type=MusicPanel),

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from tfx.components.evaluator import constants
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils
 
+from components.files import (
+    FACTS_FILE,
+    GATE_FILE,
+    INDEX_FILE,
+    PANEL_FILE,
+    REFERENCE_FILE,
+    SUMMARY_FILE,
+    VOCABULARY_FILE,
+)
+from components.model_card import CARD_JSON, CARD_TEXT, CardSettings, build_card, to_markdown
 from components.progress import report
-from components.reference_builder.stages import INDEX_FILE, REFERENCE_FILE
+from components.pusher.warmup import write_requests
 from components.serving_validator import spec
+from components.serving_validator.outcome import panel_line
 from components.serving_validator.panel import Panel, play
 from components.serving_validator.settings import PanelSettings
 from components.stages import read_songs, song_shards
-from components.vocabulary_builder.spec import VOCABULARY_FILE
 from music.errors import SegueError
 from music.measures import PanelVerdict, Reference, SongIndex, as_heard, judge
 from music.midi import write_midi
 from music.split import EVAL
 from music.vocabulary import Vocabulary
 
-PANEL_FILE = "panel.json"
 LOG_FILE = "server.log"
 
 
@@ -36,36 +45,42 @@ class Executor(BaseExecutor):
 
     def Do(self, input_dict, output_dict, exec_properties: dict[str, Any]) -> None:
         """Marks the blessing; a model that does not serve is not blessed, with the reason."""
+        uris = {name: artifact_utils.get_single_uri(found) for name, found in input_dict.items()}
+        settings = PanelSettings.from_dict(json.loads(exec_properties[spec.SETTINGS]))
+        given = CardSettings(**json.loads(exec_properties[spec.CARD]))
         blessing = artifact_utils.get_single_instance(output_dict[spec.BLESSING])
         folder = artifact_utils.get_single_uri(output_dict[spec.PANEL])
-        evaluated = artifact_utils.get_single_instance(input_dict[spec.MODEL_BLESSING])
-        if evaluated.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) != 1:
-            reasons = ["the Evaluator has not blessed it"]
-            _finish(blessing, folder, {"reasons": reasons}, reasons, "not served: ")
-            return
-        settings = PanelSettings.from_dict(json.loads(exec_properties[spec.SETTINGS]))
         model = artifact_utils.get_single_instance(input_dict[spec.MODEL])
-        songs = artifact_utils.get_single_uri(input_dict[spec.SONGS])
-        known = artifact_utils.get_single_uri(input_dict[spec.VOCABULARY])
-        beside = artifact_utils.get_single_uri(input_dict[spec.REFERENCE])
-        vocabulary = Vocabulary.from_json(_read(known, VOCABULARY_FILE))
-        held_out = [
-            one for path in song_shards(songs, EVAL) for many in read_songs(path) for one in many
-        ]
         path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+        with tempfile.TemporaryDirectory() as versions:
+            candidate = os.path.join(versions, "1")
+            io_utils.copy_dir(path, candidate)
+            write_requests(candidate)
+            value = self._judged(Path(versions), uris, settings, folder)
+            if not value["reasons"]:
+                _write_card(candidate, given, uris, value)
+                # What has been served is what is pushed, to the byte.
+                io_utils.copy_dir(candidate, path_utils.stamped_model_path(blessing.uri))
+        _finish(blessing, folder, value)
+
+    def _judged(
+        self, versions: Path, uris: dict[str, str], settings: PanelSettings, folder: str
+    ) -> dict[str, Any]:
+        """What is told of a candidate; its songs go to the panel's folder."""
+        vocabulary = Vocabulary.from_json(_read(uris[spec.VOCABULARY], VOCABULARY_FILE))
+        paths = song_shards(uris[spec.SONGS], EVAL)
+        held_out = [one for path in paths for many in read_songs(path) for one in many]
         log = Path(folder if os.path.isdir(folder) else self._get_tmp_dir(), LOG_FILE)
         try:
-            panel = play(path, held_out, vocabulary, settings, log)
+            panel = play(versions, held_out, vocabulary, settings, log)
         except SegueError as error:
-            reasons = [str(error)]
-            _finish(blessing, folder, {"reasons": reasons}, reasons, "refused: ")
-            return
-        with fileio.open(os.path.join(beside, INDEX_FILE), "rb") as file:
+            return {"settings": settings.to_dict(), "reasons": [str(error)]}
+        with fileio.open(os.path.join(uris[spec.REFERENCE], INDEX_FILE), "rb") as file:
             index = SongIndex.load(file)
         verdict = judge(
             panel.songs,
             [as_heard(song, vocabulary).song for song in held_out],
-            Reference.from_json(_read(beside, REFERENCE_FILE)),
+            Reference.from_json(_read(uris[spec.REFERENCE], REFERENCE_FILE)),
             index,
             settings.bounds,
         )
@@ -76,11 +91,9 @@ class Executor(BaseExecutor):
                 f"(at most {settings.max_seconds:g})"
             )
         for number, song in enumerate(panel.songs, start=1):
-            _write(
-                folder, f"song-{number:02d}.mid", write_midi(song, _remark(panel, number, settings))
-            )
-        value = _told(panel, verdict, settings) | {"reasons": reasons}
-        _finish(blessing, folder, value, reasons, "refused: " if reasons else "")
+            remark = _remark(panel, number, settings)
+            _write(folder, f"song-{number:02d}.mid", write_midi(song, remark))
+        return _told(panel, verdict, settings) | {"reasons": reasons}
 
 
 def _told(panel: Panel, verdict: PanelVerdict, settings: PanelSettings) -> dict[str, Any]:
@@ -101,21 +114,34 @@ def _told(panel: Panel, verdict: PanelVerdict, settings: PanelSettings) -> dict[
     }
 
 
-def _finish(
-    blessing: Artifact, folder: str, value: dict[str, Any], reasons: list[str], begins: str
+def _write_card(
+    candidate: str, given: CardSettings, uris: dict[str, str], value: dict[str, Any]
 ) -> None:
+    card = build_card(
+        given,
+        json.loads(_read(candidate, os.path.join("assets", FACTS_FILE))),
+        json.loads(_read(uris[spec.VERDICTS], SUMMARY_FILE)),
+        Reference.from_json(_read(uris[spec.REFERENCE], REFERENCE_FILE)),
+        json.loads(_read(uris[spec.EVALUATION], GATE_FILE)),
+        value,
+    )
+    text = json.dumps(card, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    os.makedirs(os.path.dirname(os.path.join(candidate, CARD_JSON)), exist_ok=True)
+    _write(candidate, CARD_JSON, text.encode())
+    _write(candidate, CARD_TEXT, to_markdown(card).encode())
+
+
+def _finish(blessing: Artifact, folder: str, value: dict[str, Any]) -> None:
     """Marks the blessing as TFX's InfraValidator does, and tells why."""
+    reasons = value["reasons"]
     blessed = not reasons
     _write(folder, PANEL_FILE, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
     name = "INFRA_BLESSED" if blessed else "INFRA_NOT_BLESSED"
     io_utils.write_string_file(os.path.join(blessing.uri, name), "")
     blessing.set_int_custom_property("blessed", int(blessed))
-    if blessed:
-        findings = [one["words"] for one in value["findings"]]
-        line = f"blessed: served in {value['seconds']:.2f} s a song; " + "; ".join(findings)
-    else:
-        line = begins + "; ".join(reasons)
-    report("ServingValidator", line, blessed=blessed, reasons=reasons)
+    # There is a model beside the mark, which TFX's Pusher looks for.
+    blessing.set_int_custom_property("has_model", int(blessed))
+    report("ServingValidator", panel_line(value), blessed=blessed, reasons=reasons)
 
 
 def _remark(panel: Panel, number: int, settings: PanelSettings) -> str:

@@ -1,7 +1,6 @@
 """A panel of songs from a candidate that is served for real.
 
-The model is copied to a folder of versions of its own, with the requests that warm it
-up, and a model server takes it up in a process of its own: TensorFlow Serving's where
+A model server takes it up in a process of its own: TensorFlow Serving's where
 it is on the PATH, else the embedded one. Everything comes over gRPC, as any client's
 songs do. Primes are sections of held-out songs that hashes choose, so that the same
 candidate and the same songs make the same panel.
@@ -11,18 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tfx.utils import io_utils
 
 from client.connection import Connection
 from client.generation import GenerationClient, ModelFacts, Sampling
 from client.songs import song_of
-from components.pusher.warmup import write_requests
 from components.serving_validator.settings import PanelSettings
 from music.codec import Codec
 from music.errors import SegueError
@@ -67,12 +63,16 @@ class Panel:
 
 
 def play(
-    model: str, held_out: Sequence[Song], vocabulary: Vocabulary, settings: PanelSettings, log: Path
+    versions: Path,
+    held_out: Sequence[Song],
+    vocabulary: Vocabulary,
+    settings: PanelSettings,
+    log: Path,
 ) -> Panel:
     """Serves a candidate and asks it for its songs.
 
     Args:
-      model: folder of the SavedModel.
+      versions: folder with the candidate as its only version.
       held_out: songs that it has not learned from.
       vocabulary: the model's.
       settings: how many songs, how long.
@@ -82,14 +82,10 @@ def play(
       SegueError: it does not serve, or fails at a song; why.
     """
     binary = find_binary()
-    with tempfile.TemporaryDirectory() as folder:
-        io_utils.copy_dir(model, str(Path(folder, "1")))
-        write_requests(str(Path(folder, "1")))
-        # What does not load at once does not serve.
-        flags = ("--enable_model_warmup=true", "--max_num_load_retries=0")
-        seconds = settings.server_seconds
-        with model_server(Path(folder), _MODEL, log, seconds, binary, flags) as target:
-            return _ask(target, held_out, vocabulary, settings, binary or "embedded")
+    # What does not load at once does not serve.
+    flags = ("--enable_model_warmup=true", "--max_num_load_retries=0")
+    with model_server(versions, _MODEL, log, settings.server_seconds, binary, flags) as target:
+        return _ask(target, held_out, vocabulary, settings, binary or "embedded")
 
 
 def _ask(

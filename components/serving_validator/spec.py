@@ -5,16 +5,18 @@ from __future__ import annotations
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.artifacts import MusicPanel, MusicReference, MusicVocabulary, Songs
+from components.artifacts import MusicPanel, MusicReference, MusicVocabulary, Songs, Verdicts
 
 MODEL = "model"
-MODEL_BLESSING = "model_blessing"
+EVALUATION = "evaluation"
 SONGS = "songs"
+VERDICTS = "verdicts"
 VOCABULARY = "vocabulary"
 REFERENCE = "reference"
 BLESSING = "blessing"
 PANEL = "panel"
 SETTINGS = "settings"
+CARD = "card"
 CODE = "code"
 
 
@@ -23,12 +25,14 @@ class ServingValidatorSpec(ComponentSpec):
 
     PARAMETERS = {
         SETTINGS: ExecutionParameter(type=str),
+        CARD: ExecutionParameter(type=str),
         CODE: ExecutionParameter(type=str),
     }
     INPUTS = {
         MODEL: ChannelParameter(type=standard_artifacts.Model),
-        MODEL_BLESSING: ChannelParameter(type=standard_artifacts.ModelBlessing),
+        EVALUATION: ChannelParameter(type=standard_artifacts.ModelEvaluation),
         SONGS: ChannelParameter(type=Songs),
+        VERDICTS: ChannelParameter(type=Verdicts),
         VOCABULARY: ChannelParameter(type=MusicVocabulary),
         REFERENCE: ChannelParameter(type=MusicReference),
     }

@@ -20,8 +20,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from components.files import FACTS_FILE
 from components.trainer.inference import InferenceModel
-from components.trainer.module import FACTS_FILE
 from components.trainer.sampling import Sampling
 
 MAX_STEPS = 100_000

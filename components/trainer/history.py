@@ -10,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
-
-HISTORY_FILE = "history.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +81,12 @@ class History:
     @classmethod
     def from_json(cls, text: str) -> History:
         """What `to_json` gave, back."""
-        value = json.loads(text)
-        for name in ("best", "nats", "seconds"):
-            del value[name]
+        return cls.from_json_value(json.loads(text))
+
+    @classmethod
+    def from_json_value(cls, read: Mapping[str, Any]) -> History:
+        """The same of what is read already."""
+        value = {name: read[name] for name in read if name not in ("best", "nats", "seconds")}
         ngram = value["ngram_nats"]
         value["ngram_nats"] = math.nan if ngram is None else ngram
         value["epochs"] = tuple(Epoch(**epoch) for epoch in value["epochs"])

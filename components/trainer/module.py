@@ -11,12 +11,11 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
+from components.files import HISTORY_FILE, VOCABULARY_FILE
+
 if TYPE_CHECKING:
     from components.trainer.settings import TrainerSettings
     from music.vocabulary import Vocabulary
-
-VOCABULARY_FILE = "vocabulary.json"
-FACTS_FILE = "segue.json"
 
 
 def vocabulary_path(train_files: list[str]) -> str:
@@ -58,7 +57,6 @@ def run_fn(fn_args: Any) -> None:
 
     from components.trainer import checkpoints, devices
     from components.trainer.export import export
-    from components.trainer.history import HISTORY_FILE
     from components.trainer.inference import InferenceModel
     from components.trainer.network import extract_weights
     from components.trainer.positions import tell_positions

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from components.files import POSITIONS_FILE
 from components.progress import report
 from components.trainer.inference import InferenceModel, Weights
 from components.trainer.settings import ModelSettings, TrainerSettings
@@ -30,7 +31,6 @@ from music.ngram import NGramModel
 from music.vocabulary import Vocabulary
 from music.windows import WindowSpec
 
-POSITIONS_FILE = "positions.json"
 REACH = 325
 BIN = 25
 # Songs of a larger split that are read, a sample by their ids, which are hashes. An

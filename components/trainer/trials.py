@@ -25,8 +25,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from components.files import HISTORY_FILE
 from components.progress import LOGGER
-from components.trainer.history import HISTORY_FILE, History
+from components.trainer.history import History
 from components.trainer.settings import TrainerSettings
 from music.vocabulary import Vocabulary
 

@@ -12,6 +12,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.engine import make_pipeline
+from components.files import VOCABULARY_FILE
 from components.progress import report
 from components.stages import ReadSongs, song_bytes
 from components.vocabulary_builder import spec
@@ -54,7 +55,7 @@ class Executor(BaseBeamExecutor):
             bool(exec_properties[spec.CLOSED]),
             int(exec_properties[spec.MAX_SIZE]),
         )
-        path = os.path.join(uri, spec.VOCABULARY_FILE)
+        path = os.path.join(uri, VOCABULARY_FILE)
         io_utils.write_string_file(path, vocabulary.to_json())
         _tell(codec, vocabulary, int(exec_properties[spec.MAX_SIZE]))
 

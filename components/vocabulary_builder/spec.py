@@ -13,7 +13,6 @@ MIN_COUNT = "min_count"
 CLOSED = "closed"
 MAX_SIZE = "max_size"
 CODE = "code"
-VOCABULARY_FILE = "vocabulary.json"
 
 
 class VocabularyBuilderSpec(ComponentSpec):

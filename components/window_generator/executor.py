@@ -12,8 +12,8 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.engine import counters, make_pipeline
+from components.files import VOCABULARY_FILE
 from components.progress import report
-from components.trainer.module import VOCABULARY_FILE
 from components.window_generator import spec, tables
 from components.window_generator.stages import WriteWindows, training_events
 from music.errors import SegueError

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from music.measures.descriptors import pitch_class_entropy
-from music.song import DURATION, ONSET, PITCH, Song
+from music.song import DURATION, ONSET, PITCH, TICKS_PER_QUARTER, Song
 
 LONGEST_CYCLE = 8
 # More events than this in one loop are degenerate, unless real songs have them as well.
 LOOP_EVENTS = 16
+# A rest of a bar of four quarters is none, even where real songs never rest.
+SILENCE = 4 * TICKS_PER_QUARTER
 # Standard deviations under the real songs' mean.
 COLLAPSE = 3.0
 
@@ -152,7 +154,7 @@ class Bounds:
             entropy=min(float(entropies.mean()) - COLLAPSE * spread, float(entropies.min())),
             low=min(one.low for one in real),
             high=max(one.high for one in real),
-            silence=within([one.silence for one in real]),
+            silence=max(SILENCE, within([one.silence for one in real])),
         )
 
 

@@ -161,7 +161,9 @@ def judge(
     """
     if not songs:
         raise ValueError("a panel without songs cannot be judged")
-    longest = reference.borrowing.bound(bounds.percentile)
+    borrowing = reference.borrowing
+    # All training songs may be versions of one: then nobody knows what is usual.
+    longest = borrowing.bound(bounds.percentile) if borrowing.runs else None
     judged = []
     for song in songs:
         found = measure(song, index)
@@ -170,8 +172,8 @@ def judge(
             Judged(
                 found,
                 reference.scores(found),
-                reference.borrowing.percentile(run),
-                run > longest,
+                borrowing.percentile(run),
+                longest is not None and run > longest,
                 tuple(reference.degeneration(found)),
             )
         )
@@ -181,7 +183,10 @@ def judge(
         together,
         (
             _share("copies", judged, [one.is_copy for one in judged], bounds.max_copies,
-                   f"copy more than {longest} notes in a row"),
+                   f"copy more than {longest} notes in a row")
+            if longest is not None
+            else Finding("copies", math.nan, bounds.max_copies, True,
+                         "copies cannot be told: no training song stands for itself"),
             _share("degenerate", judged, [bool(one.flags) for one in judged],
                    bounds.max_degenerate, "are degenerate"),
             _coherent(together, bounds.min_coherence),

@@ -1,4 +1,4 @@
-"""Plots that stand inside a page: learning curves, and bars.
+"""Plots that stand inside a page: learning curves, steps, distributions, and bars.
 
 matplotlib draws them as SVG without a screen; the same numbers give the same bytes.
 What it paints in a few stand-in colours is replaced by the page's own variables, so
@@ -138,6 +138,91 @@ def bars(
     axes.set_xlim(left=0)
     axes.set_xlabel(unit)
     told = "; ".join(f"{label} {words.format(value)}" for label, value in values)
+    return _svg(figure, name, f"{unit[:1].upper()}{unit[1:]}: {told}")
+
+
+def steps(
+    series: Sequence[tuple[str, Sequence[tuple[int, int, float]]]],
+    axis: str,
+    name: str,
+    unit: str = "nats an event",
+) -> Markup:
+    """Means over bins, a level line a bin.
+
+    Args:
+      series: (label, [(first, last, mean)]), at most six; both ends belong to a bin.
+      axis: what the bins are of.
+      name: of the plot, another one for every plot of a page.
+      unit: of the means.
+
+    Returns:
+      An `<svg>` element, as markupsafe's Markup.
+    """
+    figure, axes = _figure(2.6)
+    for (label, bins), colour, mark in zip(series, _SERIES, _MARKS, strict=False):
+        middles = [(first + last) / 2 for first, last, _ in bins]
+        means = [mean for _, _, mean in bins]
+        axes.plot(middles, means, color=colour, linewidth=2, label=label, marker=mark, markersize=4)
+    axes.set_xlabel(axis)
+    axes.set_ylabel(unit)
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    if len(series) > 1:
+        axes.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series), frameon=False,
+            labelcolor=_TEXT, handlelength=1.6, columnspacing=1.2,
+        )  # fmt: skip
+    told = [
+        f"{label}: {bins[0][2]:.3f} at first, {bins[-1][2]:.3f} at last" for label, bins in series
+    ]
+    return _svg(figure, name, f"{unit[:1].upper()}{unit[1:]} by {axis}; {'; '.join(told)}")
+
+
+def distribution(
+    real: Sequence[int],
+    new: Sequence[int],
+    bound: int | None,
+    unit: str,
+    name: str,
+) -> Markup:
+    """Where new songs lie in a distribution of real ones.
+
+    Args:
+      real: a whole number for every real song, at least one; bars.
+      new: one for every new song; marks above.
+      bound: beyond which a new one is too much, a dotted line; None draws none.
+      unit: of the numbers.
+      name: of the plot, another one for every plot of a page.
+
+    Returns:
+      An `<svg>` element, as markupsafe's Markup.
+    """
+    figure, axes = _figure(2.4)
+    low, high = min([*real, *new]), max([*real, *new])
+    width = max(1, -(-(high - low + 1) // 40))
+    edges = [low - 0.5 + width * at for at in range((high - low) // width + 2)]
+    heights, _, _ = axes.hist(real, edges, color=_SERIES[0], alpha=0.55, label="the composer's")
+    top = float(max(heights))
+    stacked: dict[int, int] = {}
+    for value in sorted(new):
+        stacked[value] = stacked.get(value, 0) + 1
+        axes.plot(
+            value, top * (1 + 0.09 * stacked[value]), marker="v", markersize=5, linewidth=0,
+            color=_SERIES[1], label="the model's" if stacked[value] == len(stacked) == 1 else None,
+        )  # fmt: skip
+    if bound is not None:
+        axes.axvline(bound + 0.5, color=_TEXT, linestyle=(0, (1, 2)), linewidth=1.4, label="bound")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel(unit)
+    axes.set_ylabel("songs")
+    axes.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, labelcolor=_TEXT,
+        handlelength=1.6, columnspacing=1.2,
+    )  # fmt: skip
+    told = f"{len(real)} real songs from {min(real)} to {max(real)}"
+    told += f"; new songs: {', '.join(map(str, sorted(new)))}"
+    if bound is not None:
+        told += f"; bound {bound}"
     return _svg(figure, name, f"{unit[:1].upper()}{unit[1:]}: {told}")
 
 

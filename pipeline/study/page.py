@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from client.songs import write_atomically
+from client.output import write_atomically
 from pipeline.pages.curves import Curve, bars, loss_curves
 from pipeline.pages.html import page
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import stat
 from pathlib import Path
 
 import grpc
@@ -13,7 +12,7 @@ import pytest
 from client import songs
 from client.connection import Connection
 from client.generation import GenerationClient, Sampling
-from client.songs import GenerateRequest, generate_song, song_of, write_atomically
+from client.songs import GenerateRequest, generate_song, song_of
 from music.codec import ChordsCodec, NotesCodec
 from music.errors import SegueError
 from music.midi import read_midi
@@ -83,6 +82,9 @@ def test_the_report_tells_the_whole_way(request_for, write_song):
         "sampling": {"temperature": 1.0, "top_k": 3, "top_p": 1.0, "seed": 7, "may_end": False},
         "out": str(request.out),
         "roll": None,
+        "originality": None,
+        "unchecked": "it was not asked for",
+        "remade": 0,
     }
     assert -4 < log_prob < 0
     assert seconds > 0
@@ -315,27 +317,6 @@ def test_a_system_that_refuses_is_told(request_for):
 
 
 # pieces
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    out = tmp_path / "song.mid"
-    write_atomically(out, b"first")
-
-    def full(handle):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(SegueError, match="cannot be written: No space left on device"):
-        write_atomically(out, b"second")
-    assert out.read_bytes() == b"first"
-    assert os.listdir(tmp_path) == ["song.mid"]
-
-
-def test_the_file_is_as_readable_as_any_other(tmp_path):
-    out, other = tmp_path / "song.mid", tmp_path / "other"
-    other.write_bytes(b"")
-    write_atomically(out, b"bytes")
-    assert stat.S_IMODE(out.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
 
 
 def test_a_song_begins_without_silence():

@@ -18,9 +18,12 @@ from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from components.evaluator import contexts
 from components.evaluator.executor import Executor
-from components.evaluator.gate import GATE_FILE, Verdict, build_eval_config
+from components.evaluator.gate import build_eval_config
 from components.evaluator.settings import GateSettings
+from components.evaluator.verdict import Verdict, read_songs
+from components.files import CONTEXTS_FILE, GATE_FILE
 
 WIDE = GateSettings(max_nats=1000.0, max_nats_over_ngram=1000.0, max_nats_over_service=0.0)
 BEAM = ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
@@ -169,6 +172,74 @@ def test_the_figures_are_numpys_mean_over_scored_events(
     assert verdict.nats_minus_service is None
     assert blessed
     assert told["shortfalls"] == []
+
+
+def test_every_held_out_song_has_its_own_figures_and_no_bound_of_its_own(
+    candidate, evaluate, examples, load, tmp_path
+):
+    import tensorflow as tf
+
+    windows, scored = records(examples)
+    parsed = [tf.train.Example.FromString(record) for record in windows]
+    songs = [one.features.feature["song"].bytes_list.value[0].decode() for one in parsed]
+    out = load(candidate.path)("serving_default", examples=windows)
+    expected = {}
+    for song in set(songs):
+        rows = [row for row, of in enumerate(songs) if of == song]
+        expected[song] = [
+            float(np.average(out[name][rows].astype(np.float64), weights=scored[rows]))
+            for name in ("nll", "nll_minus_ngram")
+        ]
+    assert len(expected) == 5
+    overall = float(np.average(out["nll"].astype(np.float64), weights=scored))
+    worst = max(nll for nll, _ in expected.values())
+    assert worst > overall + 0.01
+    # Some songs are above the bound, all together are not.
+    gate = GateSettings(max_nats=(worst + overall) / 2, max_nats_over_ngram=1000.0)
+    blessed, _, verdict = evaluate(candidate.path, gate)
+    assert blessed
+    assert verdict.nats == pytest.approx(overall, abs=1e-5)
+    found = read_songs(str(tmp_path / "evaluation"))
+    assert [one.nats for one in found] == sorted((one.nats for one in found), reverse=True)
+    for one in found:
+        assert [one.nats, one.nats_minus_ngram] == pytest.approx(expected[one.song], abs=1e-5)
+        assert one.nats_minus_service is None
+    assert {one.song for one in found} == set(expected)
+
+
+def test_nats_stand_by_how_much_of_a_window_came_before(
+    candidate, evaluate, examples, load, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(contexts, "BIN", 2)
+    windows, scored = records(examples)
+    _, _, verdict = evaluate(candidate.path)
+    bins = json.loads((tmp_path / "evaluation" / CONTEXTS_FILE).read_text())
+    # All events are in some bin, once.
+    assert sum(one["events"] for one in bins) == scored.sum()
+    mean = sum(one["nats"] * one["events"] for one in bins) / scored.sum()
+    assert mean == pytest.approx(verdict.nats, abs=1e-5)
+    # A song's second and third events follow from one and two: the window's first ones.
+    steps = load(candidate.path)("serving_default", examples=windows)["nll_steps"]
+    import tensorflow as tf
+
+    first = []
+    for row, record in enumerate(windows):
+        feature = tf.train.Example.FromString(record).features.feature
+        length = len(feature[candidate.vocabulary.fields[0].name].int64_list.value)
+        first += [
+            steps[row, step] for step in range(scored[row]) if length - scored[row] + step <= 2
+        ]
+    assert (bins[0]["first"], bins[0]["last"]) == (1, 2)
+    assert bins[0]["events"] == len(first) > 5
+    assert bins[0]["nats"] == pytest.approx(np.mean(first), abs=1e-5)
+
+
+def test_of_many_windows_an_even_sample_is_scored(candidate, examples):
+    pattern = str(pathlib.Path(examples.path(split="eval")) / "*")
+    field = candidate.vocabulary.fields[0].name
+    every = contexts.by_context(candidate.path, [pattern], field)
+    some = contexts.by_context(candidate.path, [pattern], field, most=4)
+    assert 0 < sum(one.events for one in some) < sum(one.events for one in every)
 
 
 def test_a_model_that_is_no_number_is_never_blessed(candidate, evaluate, variant):

@@ -12,8 +12,12 @@ import pytest
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import standard_artifacts
+from tfx.utils import path_utils
 
-from components.artifacts import MusicPanel, MusicReference, MusicVocabulary
+from components.artifacts import MusicPanel, MusicReference, MusicVocabulary, Verdicts
+from components.evaluator.settings import GateSettings
+from components.evaluator.verdict import Verdict
+from components.model_card import CARD_JSON, CARD_TEXT
 from components.reference_builder.executor import Executor as ReferenceBuilder
 from components.serving_validator import executor as serving_validator
 from components.serving_validator import panel as panels
@@ -59,23 +63,31 @@ def reference(songs, known, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def validate(songs, known, reference, exported, tmp_path_factory):
-    """validate(settings, model, blessed): (blessing, the panel's folder, what it says)."""
+    """validate(settings, model): (blessing, the panel's folder, what it says)."""
 
-    def validate(settings=SETTINGS, model=None, blessed=1):
+    def validate(settings=SETTINGS, model=None):
         tmp_path = tmp_path_factory.mktemp("validated")
-        candidate, blessing = standard_artifacts.Model(), standard_artifacts.ModelBlessing()
+        candidate, evaluation = standard_artifacts.Model(), standard_artifacts.ModelEvaluation()
+        verdicts = Verdicts()
         candidate.uri = str(tmp_path / "model")
         shutil.copytree(model or exported("small").path, Path(candidate.uri, "Format-Serving"))
-        blessing.set_int_custom_property("blessed", blessed)
+        evaluation.uri, verdicts.uri = str(tmp_path / "evaluation"), str(tmp_path / "verdicts")
+        for artifact in (evaluation, verdicts):
+            Path(artifact.uri).mkdir()
+        # The gate has refused it: its songs are made all the same.
+        Verdict(False, 3.25, -0.5, None, GateSettings()).write(evaluation.uri)
+        summary = {"files": 12, "kept": 8, "repaired": 1, "rejected": 3, "notes": 1234}
+        Path(verdicts.uri, "summary.json").write_text(json.dumps(summary))
         outcome, made = standard_artifacts.InfraBlessing(), MusicPanel()
         outcome.uri, made.uri = str(tmp_path / "blessing"), str(tmp_path / "panel")
         for artifact in (outcome, made):
             Path(artifact.uri).mkdir()
         inputs = {
-            "model": [candidate], "model_blessing": [blessing], "songs": [songs],
-            "vocabulary": [known], "reference": [reference],
+            "model": [candidate], "evaluation": [evaluation], "songs": [songs],
+            "verdicts": [verdicts], "vocabulary": [known], "reference": [reference],
         }  # fmt: skip
-        properties = {"settings": json.dumps(settings.to_dict()), "code": ""}
+        card = json.dumps({"composer": "A. Tester", "rights": "all\nmine"})
+        properties = {"settings": json.dumps(settings.to_dict()), "card": card, "code": ""}
         context = BaseExecutor.Context(tmp_dir=str(tmp_path / "tmp"))
         serving_validator.Executor(context).Do(
             inputs, {"blessing": [outcome], "panel": [made]}, properties
@@ -91,10 +103,13 @@ def fair(validate):
 
 
 def is_blessed(blessing):
-    marked = sorted(os.listdir(blessing.uri))
-    assert marked in (["INFRA_BLESSED"], ["INFRA_NOT_BLESSED"])
-    assert blessing.get_int_custom_property("blessed") == int(marked == ["INFRA_BLESSED"])
-    return marked == ["INFRA_BLESSED"]
+    marked = set(os.listdir(blessing.uri))
+    # What is blessed has its model beside, as TFX's Pusher wants it.
+    assert marked in ({"INFRA_BLESSED", "stamped_model"}, {"INFRA_NOT_BLESSED"})
+    blessed = "INFRA_BLESSED" in marked
+    for name in ("blessed", "has_model"):
+        assert blessing.get_int_custom_property(name) == int(blessed)
+    return blessed
 
 
 def test_a_model_that_serves_and_keeps_to_its_bounds_is_blessed(fair, album):
@@ -148,11 +163,22 @@ def test_a_model_that_does_not_load_is_refused_for_not_serving(validate, exporte
     assert not list(folder.glob("*.mid"))
 
 
-def test_a_model_that_the_evaluator_refused_is_not_served(validate, monkeypatch):
-    monkeypatch.setattr(serving_validator, "play", lambda *_: pytest.fail("it was served"))
-    blessing, _, told = validate(blessed=0)
-    assert not is_blessed(blessing)
-    assert told["reasons"] == ["the Evaluator has not blessed it"]
+def test_what_is_blessed_is_the_model_with_its_warm_up_and_its_card(fair, exported):
+    blessing, _, told = fair
+    made = Path(path_utils.stamped_model_path(blessing.uri))
+    given = Path(exported("small").path)
+    for path in given.rglob("*"):
+        if path.is_file():
+            assert (made / path.relative_to(given)).read_bytes() == path.read_bytes()
+    extra = sorted(path.name for path in (made / "assets.extra").iterdir())
+    assert extra == ["model_card.json", "model_card.md", "tf_serving_warmup_requests"]
+    card = json.loads((made / CARD_JSON).read_text())
+    assert card["given"]["rights"] == "all mine"
+    assert card["data"]["trained_on"] == 6
+    assert card["data"]["held_out"] == 3
+    assert card["likelihood"]["nats"] == 3.25
+    assert card["originality"]["runs"] == [one["run"] for one in told["songs"]]
+    assert "songs after A. Tester" in (made / CARD_TEXT).read_text()
 
 
 def test_a_model_that_begins_with_more_than_a_song_has_is_refused_with_a_reason(

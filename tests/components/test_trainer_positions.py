@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import pytest
 
+from components.files import POSITIONS_FILE
 from components.trainer import positions
 from components.trainer.inference import InferenceModel
 from components.trainer.network import build_network, extract_weights
 from components.trainer.positions import (
-    POSITIONS_FILE,
     REACH,
     Bin,
     NGramBeside,

@@ -9,9 +9,10 @@ import types
 import numpy as np
 import pytest
 
+from components.files import HISTORY_FILE
 from components.trainer import telling, training
 from components.trainer.data import WindowData
-from components.trainer.history import HISTORY_FILE, History
+from components.trainer.history import History
 from components.trainer.settings import ModelSettings, TrainerSettings, TrainingSettings
 from components.trainer.training import fit
 from music.codec import BOUNDARY, NotesCodec

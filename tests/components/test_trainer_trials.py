@@ -7,9 +7,9 @@ import logging
 import numpy as np
 import pytest
 
+from components.files import HISTORY_FILE
 from components.progress import LOGGER, report
 from components.trainer import trials as module
-from components.trainer.history import HISTORY_FILE
 from components.trainer.settings import ModelSettings, TrainerSettings, TrainingSettings
 from components.trainer.trials import BROKEN_FILE, Trials, training_code, without_epochs
 from music.errors import SegueError

@@ -26,6 +26,7 @@ def test_the_pipeline_compiles_with_its_own_artifact_types(tmp_path):
         "ExampleValidator",
         "Trainer",
         "Evaluator",
+        "ServingValidator",
         "Pusher",
     }
     outputs = spec["components"]["MidiParser"]["outputDefinitions"]["artifacts"]

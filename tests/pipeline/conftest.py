@@ -18,12 +18,17 @@ CHORALES = 16
 
 
 class Run(NamedTuple):
-    """A finished run of the pipeline."""
+    """A finished run of the pipeline.
+
+    `left` holds its metadata and its page as they were then, whatever else has been run
+    in the root since.
+    """
 
     data: Path
     root: Path
     outcome: dict
     log: str
+    left: Path
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +55,10 @@ def first_run(segue, chorales, tmp_path_factory) -> Run:
         "--data", chorales, "--root", root, "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.err
-    return Run(chorales, root, ran.json, ran.err)
+    left = tmp_path_factory.mktemp("left")
+    for name in ("metadata.sqlite", "report.html"):
+        shutil.copy(root / name, left / name)
+    return Run(chorales, root, ran.json, ran.err, left)
 
 
 @pytest.fixture

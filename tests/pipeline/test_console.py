@@ -39,11 +39,15 @@ def shown_on_a_terminal(arguments, columns=120):
     import fcntl
     import termios
 
+    # These would stand above what the terminal says of its size.
+    sized_by_terminal = {
+        name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")
+    }
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
         arguments, cwd=REPOSITORY, stdin=theirs, stdout=theirs, stderr=theirs,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm"},
+        env={**sized_by_terminal, "PYTHONPATH": str(REPOSITORY), "TERM": "xterm"},
     )  # fmt: skip
     os.close(theirs)
     written = b""

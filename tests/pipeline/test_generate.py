@@ -109,10 +109,47 @@ def test_a_song_from_nothing_needs_no_prime(segue, target, tmp_path):
     assert "10 notes by segue version" in ran.out
 
 
+def test_what_a_song_shares_with_the_training_songs_is_told(
+    segue, target, first_run, prime, tmp_path
+):
+    common = ("generate", "--prime", prime, "--target", target, "--seed", 7)
+    out = tmp_path / "song.mid"
+    ran = segue(*common, "--root", first_run.root, "--out", out, "--json")
+    assert ran.code == 0, ran.err
+    found = ran.json["originality"]
+    assert ran.json["unchecked"] is None
+    assert 1 <= found["run"] <= STEPS
+    assert not found["is_copy"]
+    assert found["longest"]["title"].startswith(("bwv", "Pr"))
+    ran = segue(*common, "--root", first_run.root, "--out", out, "--original")
+    assert ran.code == 0, ran.err
+    assert ran.out.splitlines()[-1].startswith(f"longest copied run: {found['run']} notes from bar")
+
+
+def test_without_the_models_root_a_song_is_unchecked_and_none_is_called_original(
+    segue, one_line, target, first_run, prime, tmp_path
+):
+    out = tmp_path / "song.mid"
+    common = ("generate", "--prime", prime, "--target", target, "--out", out, "--root", tmp_path)
+    version = first_run.outcome["version"]
+    words = f"there is no version {version} with a model card under {tmp_path}"
+    ran = segue(*common)
+    assert ran.code == 0, ran.err
+    assert f"originality not checked: {words}" in ran.out
+    out.unlink()
+    assert one_line(segue(*common, "--original")).startswith(words)
+    assert not out.exists()
+    # The version is there, and its reference is gone.
+    (tmp_path / "serving").symlink_to(first_run.root / "serving")
+    line = one_line(segue(*common, "--original"))
+    assert line == f"the training songs' index of version {version} is no longer under {tmp_path}"
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         (("--steps", 0), "steps 0"),
+        (("--tries", 0), "tries 0"),
         (("--steps", -3), "steps -3"),
         (("--temperature", -1), "temperature -1"),
         (("--top-p", 0), "top_p 0"),

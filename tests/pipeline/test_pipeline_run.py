@@ -18,6 +18,7 @@ NODES = {
     "ExampleValidator",
     "Trainer",
     "Evaluator",
+    "ServingValidator",
     "Pusher",
 }
 
@@ -35,6 +36,9 @@ def test_every_node_runs_once_and_a_good_model_is_blessed_and_pushed(first_run):
     assert versions(first_run.root) == [str(outcome["version"])]
     version = first_run.root / "serving" / "segue" / str(outcome["version"])
     assert (version / "saved_model.pb").exists()
+    card = json.loads((version / "assets.extra" / "model_card.json").read_text())
+    assert card["likelihood"]["nats"] == pytest.approx(outcome["nats"])
+    assert len(card["originality"]["runs"]) == 4
     facts = json.loads((version / "assets" / "segue.json").read_text())
     assert facts["codec"]["name"] == "notes"
     # What the Trainer saw, the n-gram wrote and TFMA measured are one set of events.
@@ -68,6 +72,16 @@ def test_the_training_songs_are_measured_against_each_other(first_run):
     assert not list((first_run.root / "serving").rglob("*index*.zip"))
 
 
+def test_the_gate_heard_songs_over_grpc_from_a_server_in_a_process_of_its_own(first_run):
+    (path,) = (first_run.root / "pipeline" / "ServingValidator").glob("panel/*/panel.json")
+    told = json.loads(path.read_text())
+    assert told["reasons"] == []
+    assert len(told["songs"]) == told["settings"]["songs"] == 4
+    assert len(list(path.parent.glob("song-*.mid"))) == 4
+    log = (path.parent / "server.log").read_text()
+    assert "segue serving: model candidate" in log
+
+
 def test_corrupt_files_among_good_ones_are_counted_and_named(first_run):
     assert "18 files: 16 kept, 0 repaired, 2 rejected (1 " in first_run.log
     assert "odd/letter.mid (not-midi)" in first_run.log
@@ -85,6 +99,7 @@ def test_corrupt_files_among_good_ones_are_counted_and_named(first_run):
 def test_the_screen_shows_progress_and_the_log_file_the_chatter(first_run):
     assert "epoch 3 of 3: loss" in first_run.log
     assert "blessed: held-out" in first_run.log
+    assert "blessed: served in" in first_run.log
     assert "tensorflow" not in first_run.log.lower()
     (log,) = (first_run.root / "logs").glob("pipeline-*.log")
     assert "Component MidiParser is running" in log.read_text()
@@ -114,6 +129,26 @@ def test_a_bound_that_is_missed_blocks_the_push_and_says_by_how_much(segue, one_
     assert f"against the bound it stands at {nats:.3f}, allowed is 0.100" in line
     assert f"{nats - 0.1:.3f} nats too many" in line
     assert versions(first_run.root) == [str(first_run.outcome["version"])]
+
+
+def test_a_panel_that_is_not_heard_blocks_the_push_and_names_the_page(segue, first_run):
+    ran = segue(
+        "pipeline", "run", "--preset", "smoke", "--data", first_run.data,
+        "--root", first_run.root, "--set", "panel.max_seconds=1e-6",
+    )  # fmt: skip
+    assert ran.code == 1
+    line = ran.err.splitlines()[-1]
+    assert line.startswith("segue: the model is not pushed; refused: a song of 64 events took")
+    assert line.endswith(f"; see {first_run.root / 'report.html'}")
+    assert "Not pushed." in (first_run.root / "report.html").read_text()
+    assert versions(first_run.root) == [str(first_run.outcome["version"])]
+    # The same again as it was, from the cache; and the page with it.
+    again = segue(
+        "pipeline", "run", "--preset", "smoke", "--data", first_run.data,
+        "--root", first_run.root, "--json",
+    )  # fmt: skip
+    assert again.json["executed"] == []
+    assert "Pushed as version" in (first_run.root / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -108,6 +108,21 @@ def test_silence_and_pitches_beyond_the_real_songs_are_flagged(bounds):
     assert outside.endswith(" to 100, outside 55 to 79")
 
 
+def test_a_rest_of_a_bar_is_no_silence_even_where_real_songs_never_rest(bounds):
+    assert bounds.silence == 96
+    events = varied(4)
+    for step in range(200):
+        later = [*events]
+        later[40] = (events[40][0] + step, events[40][1], events[40][2])
+        silence = signs(song_of(later)).silence
+        if silence <= 96:
+            assert wrong(later, bounds) == []
+        if silence == 120:
+            break
+    events = later
+    assert wrong(events, bounds) == ["silence of 120 ticks, over 96"]
+
+
 def test_a_few_notes_beyond_the_real_songs_are_no_matter(bounds):
     events = varied(4)
     for place in (3, 20, 50, 70):  # of eighty

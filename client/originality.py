@@ -1,0 +1,132 @@
+"""Whether a new song is one: what it shares with the songs that its model learned from.
+
+The training songs' index lies beside the model, in the root of the pipeline that made
+it, and never on a server: the songs can be read out of it. So originality is checked
+here, where both are at hand, and where the index is not, that is said.
+
+A song that copies more than the composer's own songs share with one another can be
+mended: what stands before the bar in which the copy begins is kept, and from there the
+model is asked again, with another seed.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from music.codec import Codec
+from music.errors import SegueError
+from music.measures import Copy, Reference, SongIndex
+from music.measures.originality import PERCENTILE
+from music.song import ONSET, Song
+from music.statistics import bar_ticks
+
+# Beside each other in a MusicReference (`components.files`).
+_REFERENCE_FILE, _INDEX_FILE = "reference.json", "index.zip"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What a song has from the training songs.
+
+    Attributes:
+      longest: its longest run of notes that stands in one of them, in any key; None where
+        not even two notes do.
+      run: notes of that; 1 where there is none.
+      bound: of the composer's songs, this share of 100 shares no longer run with the
+        others; None where no song stands for itself.
+      percentile: how many of 100 of them have a shorter one.
+    """
+
+    longest: Copy | None
+    run: int
+    bound: int | None
+    percentile: float
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it has more than the composer's songs have from each other."""
+        return self.bound is not None and self.run > self.bound
+
+    def line(self) -> str:
+        """For a person."""
+        if self.longest is None:
+            return "no two notes in a row stand in a training song"
+        return (
+            f"longest copied run: {self.run} notes from bar {self.longest.bar}, which stand in "
+            f"{self.longest.title}, bar {self.longest.source_bar}; {self.percentile:.0f} of 100 "
+            f"of the composer's songs have a shorter one{' (a copy)' if self.is_copy else ''}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {**dataclasses.asdict(self), "is_copy": self.is_copy}
+
+
+class OriginalityCheck:
+    """Holds songs against the training songs of a model.
+
+    Args:
+      index: of the training songs, as the model heard them.
+      reference: what they share with each other.
+      percentile: of them, beyond which a song is a copy.
+    """
+
+    def __init__(self, index: SongIndex, reference: Reference, percentile: float = PERCENTILE):
+        self.index = index
+        self.borrowing = reference.borrowing
+        self.bound = self.borrowing.bound(percentile) if self.borrowing.runs else None
+
+    @classmethod
+    def open(cls, folder: Path) -> OriginalityCheck:
+        """The check of a MusicReference in a folder.
+
+        Raises:
+          SegueError: it cannot be read.
+        """
+        try:
+            reference = Reference.from_json((folder / _REFERENCE_FILE).read_text("utf-8"))
+            with open(folder / _INDEX_FILE, "rb") as file:
+                return cls(SongIndex.load(file), reference)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = getattr(error, "strerror", None) or "it is damaged"
+            raise SegueError(
+                f"cannot read the index of the training songs in {folder}: {reason}"
+            ) from error
+
+    def check(self, song: Song) -> Checked:
+        """What a song shares with the training songs.
+
+        Args:
+          song: as the model played it, without what it was primed with.
+        """
+        found = self.index.originality(song)
+        return Checked(found.longest, found.run, self.bound, self.borrowing.percentile(found.run))
+
+
+def events_before_copy(codec: Codec, events: np.ndarray, song: Song, copy: Copy) -> int:
+    """How many events can be kept: those before the bar in which a copied run begins.
+
+    Args:
+      codec: of the events.
+      events: int32[S, F], that the song was decoded from.
+      song: what they spell.
+      copy: its longest run.
+    """
+    first = (copy.bar - 1) * bar_ticks(song.time_signature)
+
+    def reaches(count: int) -> bool:
+        return bool((codec.decode(events[:count]).notes[:, ONSET] >= first).any())
+
+    return bisect.bisect_left(range(1, len(events) + 1), True, key=reaches)
+
+
+def another_seed(seed: int, attempt: int) -> int:
+    """The seed of an attempt, from a song's own: the same each time."""
+    digest = hashlib.sha256(f"original:{seed}:{attempt}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,28 @@
+"""The names of files in artifacts that more than one component reads.
+
+Here and not beside what writes them, so that whoever only reads a file loads neither
+TFX nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+# Verdicts: what became of all files, counted.
+SUMMARY_FILE = "summary.json"
+# MusicVocabulary, and beside the windows of Examples.
+VOCABULARY_FILE = "vocabulary.json"
+# MusicReference: what the training songs say together, each by itself, and their index.
+REFERENCE_FILE = "reference.json"
+MEASURES_FILE = "songs.jsonl"
+INDEX_FILE = "index.zip"
+# ModelRun: every epoch, and held-out nats by position in the song.
+HISTORY_FILE = "history.json"
+POSITIONS_FILE = "positions.json"
+# In a SavedModel's `assets`: what it says of itself.
+FACTS_FILE = "segue.json"
+# ModelEvaluation: what the gate decides by, held-out songs one by one, and nats by how
+# much of a window stands before.
+GATE_FILE = "gate.json"
+SONG_FIGURES_FILE = "songs.jsonl"
+CONTEXTS_FILE = "contexts.json"
+# MusicPanel: what a candidate played, judged.
+PANEL_FILE = "panel.json"

@@ -1,0 +1,1 @@
+"""`segue listen`: a blind test, the composer's music against the model's."""

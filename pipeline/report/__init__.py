@@ -1,0 +1,1 @@
+"""`segue report`: what a run learned and what it played, as one page."""
