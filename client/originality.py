@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from music.codec import Codec
-from music.errors import SegueError
+from music.errors import SegueError, printable
 from music.measures import Copy, Reference, SongIndex
 from music.measures.originality import PERCENTILE
 from music.song import ONSET, Song
@@ -38,15 +38,15 @@ class Checked:
       longest: its longest run of notes that stands in one of them, in any key; None where
         not even two notes do.
       run: notes of that; 1 where there is none.
-      bound: of the composer's songs, this share of 100 shares no longer run with the
-        others; None where no song stands for itself.
-      percentile: how many of 100 of them have a shorter one.
+      bound: the longest run that most of the composer's songs share with each other; None
+        where there are too few of them to say.
+      percentile: how many of 100 of them have a shorter one; None as above.
     """
 
     longest: Copy | None
     run: int
     bound: int | None
-    percentile: float
+    percentile: float | None
 
     @property
     def is_copy(self) -> bool:
@@ -57,10 +57,13 @@ class Checked:
         """For a person."""
         if self.longest is None:
             return "no two notes in a row stand in a training song"
-        return (
+        usual = "there are too few of the composer's songs to say how usual that is"
+        if self.percentile is not None:
+            usual = f"{self.percentile:.0f} of 100 of the composer's songs have a shorter one"
+        return printable(
             f"longest copied run: {self.run} notes from bar {self.longest.bar}, which stand in "
-            f"{self.longest.title}, bar {self.longest.source_bar}; {self.percentile:.0f} of 100 "
-            f"of the composer's songs have a shorter one{' (a copy)' if self.is_copy else ''}"
+            f"{self.longest.title}, bar {self.longest.source_bar}; {usual}"
+            f"{' (a copy)' if self.is_copy else ''}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,10 +83,10 @@ class OriginalityCheck:
     def __init__(self, index: SongIndex, reference: Reference, percentile: float = PERCENTILE):
         self.index = index
         self.borrowing = reference.borrowing
-        self.bound = self.borrowing.bound(percentile) if self.borrowing.runs else None
+        self.bound = self.borrowing.bound(percentile)
 
     @classmethod
-    def open(cls, folder: Path) -> OriginalityCheck:
+    def open(cls, folder: Path, percentile: float = PERCENTILE) -> OriginalityCheck:
         """The check of a MusicReference in a folder.
 
         Raises:
@@ -92,8 +95,8 @@ class OriginalityCheck:
         try:
             reference = Reference.from_json((folder / _REFERENCE_FILE).read_text("utf-8"))
             with open(folder / _INDEX_FILE, "rb") as file:
-                return cls(SongIndex.load(file), reference)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+                return cls(SongIndex.load(file), reference, percentile)
+        except Exception as error:  # whatever a damaged file makes its readers say
             reason = getattr(error, "strerror", None) or "it is damaged"
             raise SegueError(
                 f"cannot read the index of the training songs in {folder}: {reason}"
@@ -109,16 +112,28 @@ class OriginalityCheck:
         return Checked(found.longest, found.run, self.bound, self.borrowing.percentile(found.run))
 
 
+def from_first_note(codec: Codec, events: np.ndarray) -> np.ndarray:
+    """Generated events as a song of their own: int32[S, F], the first at once.
+
+    The wait since the prime's last note is silence, now that it is gone.
+    """
+    events = np.array(events, np.int32)
+    if len(events) and codec.fields[0].name == "step":
+        events[0, 0] = 0
+    return events
+
+
 def events_before_copy(codec: Codec, events: np.ndarray, song: Song, copy: Copy) -> int:
     """How many events can be kept: those before the bar in which a copied run begins.
 
     Args:
       codec: of the events.
-      events: int32[S, F], that the song was decoded from.
-      song: what they spell.
+      events: int32[S, F], as they were generated.
+      song: what they spell, from its first note on.
       copy: its longest run.
     """
     first = (copy.bar - 1) * bar_ticks(song.time_signature)
+    events = from_first_note(codec, events)
 
     def reaches(count: int) -> bool:
         return bool((codec.decode(events[:count]).notes[:, ONSET] >= first).any())

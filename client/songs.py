@@ -18,7 +18,13 @@ import numpy as np
 
 from client.connection import DEFAULT_MODEL, DEFAULT_TARGET, DEFAULT_TIMEOUT, Connection
 from client.generation import Generated, GenerationClient, ModelFacts, Sampling
-from client.originality import Checked, OriginalityCheck, another_seed, events_before_copy
+from client.originality import (
+    Checked,
+    OriginalityCheck,
+    another_seed,
+    events_before_copy,
+    from_first_note,
+)
 from client.output import check_writable, write_atomically
 from client.priming import Prime, prime_from_file, prime_from_nothing, random_section
 from music.codec import Codec
@@ -170,11 +176,11 @@ def generate_song(
             if remade == request.tries:
                 raise SegueError(_not_original(checked, remade))
             remade += 1
-            begun = time.perf_counter()
-            generated = _remake(client, facts, prime, request, generated, song, checked, remade)
-            seconds += time.perf_counter() - begun
-            song = _song(facts, generated, prime)
-            checked = check.check(song)
+            other, more = _remake(client, facts, prime, request, generated, song, checked, remade)
+            seconds += more
+            again = song_of(facts.codec, other.events, prime.song)
+            if len(again):  # else it ended before its first note: another try
+                generated, song, checked = other, again, check.check(again)
     remark = _remark(facts, request, prime, len(generated), remade)
     # The picture first: a song is there only when all that was asked for is.
     if roll is not None:
@@ -211,11 +217,16 @@ def _find(
             raise SegueError("an original song needs the index of the training songs")
         return None, "it was not asked for"
     try:
-        return find_check(facts), None
+        check = find_check(facts)
     except SegueError as error:
         if required:
             raise
         return None, str(error)
+    if required and check.bound is None:
+        raise SegueError(
+            "the model learned from too few songs to say what is original; leave out --original"
+        )
+    return check, None
 
 
 def _song(facts: ModelFacts, generated: Generated, prime: Prime) -> Song:
@@ -237,21 +248,29 @@ def _remake(
     song: Song,
     checked: Checked,
     attempt: int,
-) -> Generated:
-    """The song up to the bar in which its copied run begins, and another way on from there."""
+) -> tuple[Generated, float]:
+    """The song up to the bar in which its copied run begins, and another way on from there.
+
+    Made as the first was (in one call, in chunks, by the paper's loop); with the seconds
+    that it took.
+    """
     assert checked.longest is not None  # it is a copy
     kept = events_before_copy(facts.codec, generated.events, song, checked.longest)
     before = generated.events[:kept]
-    sampling = dataclasses.replace(
-        request.sampling, seed=another_seed(request.sampling.seed, attempt)
+    seed = another_seed(request.sampling.seed, attempt)
+    rest = dataclasses.replace(
+        request,
+        steps=request.steps - kept,
+        sampling=dataclasses.replace(request.sampling, seed=seed),
     )
-    begin = np.concatenate([prime.events, before])
-    made = client.generate([begin], request.steps - kept, sampling)[0]
-    return Generated(
+    begin = dataclasses.replace(prime, events=np.concatenate([prime.events, before]))
+    made, seconds = _generate(client, begin, rest, None)
+    whole = Generated(
         np.concatenate([before, made.events]),
         np.concatenate([generated.log_prob[:kept], made.log_prob]),
         made.state,
     )
+    return whole, seconds
 
 
 def _not_original(checked: Checked, tries: int) -> str:
@@ -298,11 +317,7 @@ def song_of(codec: Codec, events: np.ndarray, like: Song | None = None) -> Song:
       events: int32[S, F].
       like: the song whose tempo and time signature it keeps.
     """
-    events = np.array(events, np.int32)
-    if len(events) and codec.fields[0].name == "step":
-        # The wait since the prime's last note: silence, now that it is gone.
-        events[0, 0] = 0
-    song = codec.decode(events)
+    song = codec.decode(from_first_note(codec, events))
     if like is None:
         return song
     return dataclasses.replace(song, tempo=like.tempo, time_signature=like.time_signature)

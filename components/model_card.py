@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
-from music.errors import SegueError
+from music.errors import SegueError, printable
 from music.measures import Reference
 
 CARD_JSON = "assets.extra/model_card.json"
@@ -55,7 +55,7 @@ class CardSettings:
                     f"{name} of {len(value):,} characters is not allowed; it must be {_MOST:,} "
                     "or fewer"
                 )
-            object.__setattr__(self, name, " ".join(value.split()))
+            object.__setattr__(self, name, printable(" ".join(value.split())))
 
 
 def build_card(
@@ -113,8 +113,9 @@ def build_card(
             # By which the index beside it is found again; it is no part of the model.
             "reference": hashlib.sha256(reference.to_json().encode()).hexdigest(),
             # Of the composer's own songs, against each other.
-            "median": borrowing.bound(50.0) if borrowing.runs else None,
-            "bound": borrowing.bound(percentile) if borrowing.runs else None,
+            "median": borrowing.bound(50.0),
+            "percentile": percentile,
+            "bound": borrowing.bound(percentile),
             "versions": borrowing.versions,
             "runs": [one["run"] for one in panel["songs"]],
         },

@@ -182,7 +182,8 @@ def pipeline_run(
             f"model segue version {outcome['version']} is in {config.serving_dir}; "
             f"serve it: segue serve --root {shlex.quote(str(root))}"
         )
-    click.echo(f"what it learned and played: {outcome['report']}")
+    if outcome["report"]:
+        click.echo(f"what it learned and played: {outcome['report']}")
 
 
 def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
@@ -195,14 +196,9 @@ def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
         from pipeline.history import last_run
         from pipeline.local_runner import run_locked
         from pipeline.outcome import read_outcome
-        from pipeline.report.page import PAGE_FILE, publish
-        from pipeline.report.record import gather
 
         _with_trace_in_log(verbose, lambda: run_locked(config))
-        history = last_run(config.metadata_path)
-        page = config.root / PAGE_FILE
-        publish(gather(history), page)
-        return {**read_outcome(config, history), "report": str(page)}
+        return read_outcome(config, last_run(config.metadata_path))
 
 
 def _with_trace_in_log(verbose: bool, work: Callable[[], None]) -> None:
@@ -222,9 +218,8 @@ def _require_pushed(outcome: dict[str, Any]) -> None:
         refusals = [
             outcome[name] for name in ("gate", "panel") if outcome[name].startswith("refused")
         ]
-        raise SegueError(
-            f"the model is not pushed; {'; and '.join(refusals)}; see {outcome['report']}"
-        )
+        page = f"; see {outcome['report']}" if outcome["report"] else ""
+        raise SegueError(f"the model is not pushed; {'; and '.join(refusals)}{page}")
     if not outcome["present"]:
         raise SegueError(
             f"nothing has changed since version {outcome['version']} was pushed, but it is no "

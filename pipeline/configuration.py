@@ -180,6 +180,11 @@ class Configuration:
         return self.root / "cache" / "training"
 
     @property
+    def report_path(self) -> Path:
+        """The page of the last run."""
+        return self.root / "report.html"
+
+    @property
     def logs_dir(self) -> Path:
         """Where the chatter goes."""
         return self.root / "logs"

@@ -34,7 +34,11 @@ def last_run(metadata: Path) -> RunHistory:
     Raises:
       SegueError: there is none.
     """
-    if not metadata.exists():
+    try:
+        is_there = metadata.exists()
+    except OSError as error:
+        raise SegueError(f"cannot look into {metadata.parent}: {error.strerror}") from None
+    if not is_there:
         raise SegueError(f"there is no run under {metadata.parent}; make one: segue pipeline run")
     from ml_metadata import MetadataStore
     from ml_metadata.proto import metadata_store_pb2 as pb

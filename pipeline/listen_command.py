@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from music.errors import MidiError, SegueError
+from music.errors import MidiError, SegueError, printable
 from pipeline.options import AS_JSON
 
 if TYPE_CHECKING:
     from music.song import Song
+    from music.vocabulary import Vocabulary
 
 _FOLDER = "listen"
+# A test takes a dozen.
+_MOST_SONGS = 1_000
 
 
 class _Group(click.Group):
@@ -42,6 +47,12 @@ def listen() -> None:
     type=click.Path(path_type=Path),
     help="Folder of the composer's MIDI files, where DIR holds songs and is no pipeline's root.",
 )
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="With --data: of the pipeline that made the model. The composer's songs go through its "
+    "codec and vocabulary then, so that no rhythm gives them away.",
+)
 @click.option("--pairs", type=click.IntRange(1, 100), default=12, show_default=True)
 @click.option(
     "--seconds", type=click.FloatRange(3, 120), default=15, show_default=True, help="An excerpt."
@@ -53,6 +64,7 @@ def listen() -> None:
 def make(
     folder: Path,
     data: Path | None,
+    root: Path | None,
     pairs: int,
     seconds: float,
     seed: int,
@@ -65,13 +77,19 @@ def make(
     Of a root, the songs are those that the gate heard, held against the composer's
     held-out ones.
     """
+    from music.measures import as_heard
     from pipeline.listen.pairs import make_pairs
     from pipeline.listen.publish import KEY_FILE, PAGE_FILE, publish
 
+    if not math.isfinite(seconds):  # which click lets pass
+        raise SegueError(f"--seconds {seconds} is not allowed; it must be 3..120")
     if data is None:
         real, new = _of_root(folder)
     else:
         real, new = _songs(data), _songs(folder)
+        if root is not None:
+            vocabulary = _vocabulary(_outputs(root))
+            real = [as_heard(song, vocabulary).song for song in real]
     made = make_pairs(real, new, seconds, pairs, seed)
     target = out or folder / _FOLDER
     publish(made, target, composer)
@@ -82,6 +100,11 @@ def make(
         click.echo(
             f"{len(made)} pairs in {target / PAGE_FILE}; keep {target / KEY_FILE} to yourself"
         )
+        if data is not None and root is None:
+            click.echo(
+                "the composer's songs are played as they are written; with --root as the model "
+                "hears them"
+            )
 
 
 @listen.command("score")
@@ -106,16 +129,7 @@ def score_command(folder: Path, answers: tuple[Path, ...], as_json: bool) -> Non
     click.echo(found.line())
 
 
-def _of_root(root: Path) -> tuple[list[Song], list[Song]]:
-    """(the composer's held-out songs as the model hears them, what it played for the gate)."""
-    import pyarrow.parquet as pq
-
-    from components.files import VOCABULARY_FILE
-    from components.records import batch_to_songs
-    from music.measures import as_heard
-    from music.midi import read_midi
-    from music.split import EVAL
-    from music.vocabulary import Vocabulary
+def _outputs(root: Path) -> dict[tuple[str, str], Path]:
     from pipeline.history import last_run
 
     if not (root / "metadata.sqlite").exists():
@@ -124,38 +138,75 @@ def _of_root(root: Path) -> tuple[list[Song], list[Song]]:
             "composer's with --data"
         )
     outputs = last_run(root / "metadata.sqlite").outputs
-    needed = {
-        "songs": ("MidiParser", "songs"),
-        "vocabulary": ("VocabularyBuilder", "vocabulary"),
-        "panel": ("ServingValidator", "panel"),
-    }
-    missing = [node for node, output in needed.values() if (node, output) not in outputs]
-    if missing:
-        raise SegueError(f"the last run under {root} did not come to its {missing[0]}")
-    folders = {name: Path(outputs[key]) for name, key in needed.items()}
-    vocabulary = Vocabulary.from_json((folders["vocabulary"] / VOCABULARY_FILE).read_text("utf-8"))
-    real = [
-        as_heard(song, vocabulary).song
-        for path in sorted((folders["songs"] / f"Split-{EVAL}").glob("songs-*.parquet"))
-        for batch in pq.ParquetFile(path).iter_batches()
-        for song in batch_to_songs(batch)
-    ]
+    for node, output in (
+        ("MidiParser", "songs"),
+        ("VocabularyBuilder", "vocabulary"),
+        ("ServingValidator", "panel"),
+    ):
+        if (node, output) not in outputs:
+            raise SegueError(f"the last run under {root} did not come to its {node}")
+    return {key: Path(uri) for key, uri in outputs.items()}
+
+
+def _vocabulary(outputs: dict[tuple[str, str], Path]) -> Vocabulary:
+    from components.files import VOCABULARY_FILE
+    from music.vocabulary import Vocabulary
+
+    path = outputs["VocabularyBuilder", "vocabulary"] / VOCABULARY_FILE
+    return Vocabulary.from_json(path.read_text("utf-8"))
+
+
+def _of_root(root: Path) -> tuple[list[Song], list[Song]]:
+    """(the composer's held-out songs as the model hears them, what it played for the gate)."""
+    import pyarrow.parquet as pq
+
+    from components.files import PANEL_FILE
+    from components.records import batch_to_songs
+    from music.measures import as_heard
+    from music.split import EVAL
+
+    outputs = _outputs(root)
+    vocabulary = _vocabulary(outputs)
+    real: list[Song] = []
+    for path in sorted((outputs["MidiParser", "songs"] / f"Split-{EVAL}").glob("songs-*.parquet")):
+        for batch in pq.ParquetFile(path).iter_batches(64):
+            real += [as_heard(song, vocabulary).song for song in batch_to_songs(batch)]
+            if len(real) >= _MOST_SONGS:
+                break
+    panel = outputs["ServingValidator", "panel"]
+    told = json.loads((panel / PANEL_FILE).read_text("utf-8"))
+    sources = [one["id"] for one in told.get("sections", ())]
+    played = _read(sorted(panel.glob("song-*.mid")), panel)
+    # A song is not held against the one that it goes on from.
     new = [
-        read_midi(path.read_bytes(), path.stem) for path in sorted(folders["panel"].glob("*.mid"))
+        dataclasses.replace(song, id=sources[int(song.title.rpartition("-")[2]) - 1])
+        for song in played
     ]
     return real, new
 
 
 def _songs(folder: Path) -> list[Song]:
     from music.folder import midi_files
-    from music.midi import MAX_FILE_BYTES, read_midi
 
-    found: list[Any] = []
-    for path in midi_files(folder):
+    files = midi_files(folder)
+    if len(files) > _MOST_SONGS:
+        click.echo(f"segue: of {len(files):,} files the first {_MOST_SONGS:,} are taken", err=True)
+    found = _read(files[:_MOST_SONGS], folder)
+    if not found:
+        raise SegueError(f"no MIDI file in {folder} can be read")
+    return found
+
+
+def _read(files: Sequence[Path], folder: Path) -> list[Song]:
+    """What can be read of some files; what cannot is told."""
+    from music.midi import Limits, parse_midi
+    from music.verdict import read_bytes
+
+    found, limits = [], Limits()
+    for path in files:
         try:
-            with path.open("rb") as file:
-                found.append(read_midi(file.read(MAX_FILE_BYTES + 1), path.stem))
-        except (OSError, MidiError) as error:
-            reason = getattr(error, "strerror", None) or getattr(error, "reason", "")
-            click.echo(f"segue: {path} is passed over ({reason})", err=True)
+            found.append(parse_midi(read_bytes(path, limits), path.stem, limits).song)
+        except MidiError as error:
+            name = printable(str(path.relative_to(folder)))
+            click.echo(f"segue: {name} is passed over ({error.reason})", err=True)
     return found

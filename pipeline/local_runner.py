@@ -34,7 +34,11 @@ def run(config: Configuration) -> None:
 
 
 def run_locked(config: Configuration) -> None:
-    """As `run`, for a caller that holds the root already."""
+    """As `run`, for a caller that holds the root already.
+
+    The page of the run lies in the root afterwards; where it cannot be made, that is told
+    and the run stands.
+    """
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
     from pipeline.beam_options import check_beam
@@ -44,6 +48,20 @@ def run_locked(config: Configuration) -> None:
     check_root(config)
     check_service(config)
     LocalDagRunner().run(create_pipeline(config))
+    _leave_page(config)
+
+
+def _leave_page(config: Configuration) -> None:
+    from components.progress import report
+    from pipeline.history import last_run
+    from pipeline.report.page import publish
+    from pipeline.report.record import gather
+
+    try:
+        publish(gather(last_run(config.metadata_path)), config.report_path)
+    except SegueError as error:
+        config.report_path.unlink(missing_ok=True)  # it would be of another run
+        report("Report", f"there is no page of this run: {error}")
 
 
 def run_windows_locked(config: Configuration) -> None:
@@ -74,6 +92,8 @@ def check_root(config: Configuration) -> None:
     for folder in (config.artifacts_dir, config.serving_dir):
         if folder.exists() and not folder.is_dir():
             raise SegueError(f"{folder} is a file; remove it, or choose another --root")
+    if config.report_path.is_dir():
+        raise SegueError(f"{config.report_path} is a folder; remove it, or choose another --root")
     metadata = config.metadata_path
     if metadata.exists():
         with metadata.open("rb") as file:

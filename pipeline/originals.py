@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from client.generation import ModelFacts
 from client.originality import OriginalityCheck
@@ -25,28 +26,45 @@ def find_check(root: Path, facts: ModelFacts) -> OriginalityCheck:
     Raises:
       SegueError: the root knows no such version, or no reference of it is left.
     """
-    serving = root / "serving" / MODEL_NAME
     if facts.version is None:
         raise SegueError("the server does not tell the model's version")
+    try:
+        card = _card(root, facts)
+        found = (root / "pipeline" / "ReferenceBuilder" / "reference").glob(f"*/{REFERENCE_FILE}")
+        # Newest first: runs on the same songs leave the same reference.
+        for path in sorted(found, key=lambda path: path.parent.name.zfill(12), reverse=True):
+            if hashlib.sha256(path.read_bytes()).hexdigest() == card["originality"]["reference"]:
+                return OriginalityCheck.open(path.parent, card["originality"]["percentile"])
+    except OSError as error:
+        raise SegueError(f"cannot look into {root}: {error.strerror}") from None
+    raise SegueError(
+        f"the training songs' index of version {facts.version} is no longer under {root}"
+    )
+
+
+def _card(root: Path, facts: ModelFacts) -> dict[str, Any]:
+    """The model card of the version that is served."""
+    serving = root / "serving" / MODEL_NAME
+    assert facts.version is not None
     known = [
         Path(version_path(str(serving), facts.version, parked), CARD_JSON)
         for parked in (False, True)
     ]
-    card = next((path for path in known if path.exists()), None)
-    if card is None:
+    path = next((path for path in known if path.exists()), None)
+    if path is None:
         raise SegueError(
             f"there is no version {facts.version} with a model card under {serving}; "
             "--root names the pipeline's folder"
         )
     try:
-        wanted = json.loads(card.read_text("utf-8"))["originality"]["reference"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise SegueError(f"the model card {card} is damaged") from None
-    # Newest first: runs on the same songs leave the same reference.
-    found = (root / "pipeline" / "ReferenceBuilder" / "reference").glob(f"*/{REFERENCE_FILE}")
-    for path in sorted(found, key=lambda path: path.parent.name.zfill(12), reverse=True):
-        if hashlib.sha256(path.read_bytes()).hexdigest() == wanted:
-            return OriginalityCheck.open(path.parent)
-    raise SegueError(
-        f"the training songs' index of version {facts.version} is no longer under {root}"
-    )
+        card = json.loads(path.read_text("utf-8"))
+        learned = (card["model"]["codec"], card["model"]["parameters"])
+        _ = card["originality"]["reference"], float(card["originality"]["percentile"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SegueError(f"the model card {path} is damaged") from None
+    if learned != (facts.codec.config(), facts.training.get("parameters")):
+        raise SegueError(
+            f"the version {facts.version} under {serving} is another model than the one that is "
+            "served; --root names the pipeline's folder"
+        )
+    return card

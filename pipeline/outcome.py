@@ -25,7 +25,7 @@ def read_outcome(config: Configuration, history: RunHistory) -> dict[str, Any]:
       `run`, `executed`, `cached`: its name, and its steps; `blessed`: whether both
       gates let the model pass; `gate` and `panel`: what each of them said; `nats` and
       `ngram_nats`; `version`: the one that was pushed, `present` and `parked` where it
-      is; `root`.
+      is; `report`: the page; `root`.
     """
     gate = Verdict.read(history.outputs["Evaluator", "evaluation"])
     panel = json.loads(
@@ -45,5 +45,6 @@ def read_outcome(config: Configuration, history: RunHistory) -> dict[str, Any]:
         "version": history.pushed_version,
         "present": history.pushed_version in known,
         "parked": history.pushed_version in parked,
+        "report": str(config.report_path) if config.report_path.exists() else None,
         "root": str(config.root),
     }

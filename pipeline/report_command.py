@@ -25,11 +25,11 @@ def report(root: Path, out: Path | None, as_json: bool) -> None:
     sent as it is.
     """
     from pipeline.history import last_run
-    from pipeline.report.page import PAGE_FILE, publish
+    from pipeline.report.page import publish
     from pipeline.report.record import gather
 
     record = gather(last_run(root / "metadata.sqlite"))
-    path = out or root / PAGE_FILE
+    path = out or root / "report.html"
     publish(record, path)
     if as_json:
         found = {

@@ -23,6 +23,12 @@ from pathlib import Path
 from music.errors import SegueError
 
 BINARY = "tensorflow_model_server"
+
+
+class ServerTooSlow(SegueError):
+    """A server was still coming up when its time was over: it is not said that it never would."""
+
+
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 20.0
 
@@ -55,7 +61,8 @@ def model_server(
       Its address, "127.0.0.1:port".
 
     Raises:
-      SegueError: it ended, or did not come up in time; the last line that it said.
+      ServerTooSlow: it did not come up in time; the last line that it said.
+      SegueError: it ended; the same.
     """
     with tempfile.TemporaryDirectory() as folder:
         port_file = Path(folder, "port")
@@ -76,8 +83,10 @@ def model_server(
         try:
             deadline = time.monotonic() + seconds
             while not (_listens(port) if port else port_file.exists()):
-                if process.poll() is not None or time.monotonic() > deadline:
+                if process.poll() is not None:
                     raise SegueError(_why(log, began))
+                if time.monotonic() > deadline:
+                    raise ServerTooSlow(f"{_why(log, began)}, within {seconds:g} s")
                 time.sleep(_POLL_SECONDS)
             yield f"127.0.0.1:{port or port_file.read_text().strip()}"
         finally:

@@ -42,7 +42,7 @@ def _tell(reference: Reference) -> None:
     borrowing = reference.borrowing
     versions = f"; {borrowing.versions} are versions of another" if borrowing.versions else ""
     line = f"{reference.songs:,} songs{versions}"
-    bound = borrowing.bound() if borrowing.runs else None
+    bound = borrowing.bound()
     if bound is not None:
         line += f"; 95 of 100 have runs of at most {bound} notes from others"
     report(

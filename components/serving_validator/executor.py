@@ -36,6 +36,7 @@ from music.measures import PanelVerdict, Reference, SongIndex, as_heard, judge
 from music.midi import write_midi
 from music.split import EVAL
 from music.vocabulary import Vocabulary
+from serving.process import ServerTooSlow
 
 LOG_FILE = "server.log"
 
@@ -73,6 +74,9 @@ class Executor(BaseExecutor):
         log = Path(folder if os.path.isdir(folder) else self._get_tmp_dir(), LOG_FILE)
         try:
             panel = play(versions, held_out, vocabulary, settings, log)
+        except ServerTooSlow as error:
+            # No verdict, which would be kept and given again when the machine is quicker.
+            raise SegueError(f"{error}; panel.server_seconds allows more") from error
         except SegueError as error:
             return {"settings": settings.to_dict(), "reasons": [str(error)]}
         with fileio.open(os.path.join(uris[spec.REFERENCE], INDEX_FILE), "rb") as file:

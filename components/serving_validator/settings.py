@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from music.errors import SegueError
 from music.measures import PanelBounds
+
+_DAY = 86_400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,15 +42,19 @@ class PanelSettings:
             ("steps", 16, 4096),
             ("seed", 0, 2**31 - 1),
             ("temperature", 0.0, 100.0),
-            ("top_p", 0.0, 1.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise SegueError(f"{name} {value!r} is not allowed; it must be {low}..{high}")
+        # Models read float32, in which the smallest numbers are zero.
+        if not 0 < np.float32(self.top_p) <= 1:
+            raise SegueError(f"top_p {self.top_p!r} is not allowed; it must be 0 < top_p <= 1")
         for name in ("max_seconds", "server_seconds"):
             value = getattr(self, name)
-            if not value > 0:
-                raise SegueError(f"{name} {value!r} is not allowed; it must be more than 0")
+            if not 0 < value <= _DAY:
+                raise SegueError(
+                    f"{name} {value!r} is not allowed; it must be 0 < {name} <= {_DAY}"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

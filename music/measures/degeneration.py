@@ -20,6 +20,8 @@ from music.song import DURATION, ONSET, PITCH, TICKS_PER_QUARTER, Song
 LONGEST_CYCLE = 8
 # More events than this in one loop are degenerate, unless real songs have them as well.
 LOOP_EVENTS = 16
+# Fewer notes are no song.
+FEWEST_NOTES = 8
 # A rest of a bar of four quarters is none, even where real songs never rest.
 SILENCE = 4 * TICKS_PER_QUARTER
 # Standard deviations under the real songs' mean.
@@ -165,8 +167,8 @@ def degeneration(song: Signs, bounds: Bounds) -> list[str]:
       song: the signs of a new one.
       bounds: of real songs.
     """
-    if not song.notes:
-        return ["it has no notes"]
+    if song.notes < FEWEST_NOTES:
+        return [f"it has only {song.notes} notes" if song.notes else "it has no notes"]
     found = []
     if song.loop.events > bounds.loop:
         cycle = song.loop.cycle

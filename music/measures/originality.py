@@ -33,6 +33,8 @@ from music.statistics import bar_ticks
 # n-grams of notes whose share is told.
 COPY_LENGTHS = (4, 8, 16, 32)
 PERCENTILE = 95.0
+# Of fewer real songs a distribution says nothing.
+FEWEST_SONGS = 5
 # Of them, the one by which two versions of a song are told.
 VERSION_LENGTH = 16
 # Longer steps than this are alike: a silence of four bars and more.
@@ -240,19 +242,21 @@ class SelfBorrowing:
             len(found) - len(counted),
         )
 
-    def bound(self, percentile: float = PERCENTILE) -> int:
+    def bound(self, percentile: float = PERCENTILE) -> int | None:
         """The longest run that is within a percentile: of that share of songs none is longer.
 
-        Raises:
-          ValueError: there is no song.
+        None where there are fewer than `FEWEST_SONGS`, of which nobody can say what is
+        usual.
         """
-        if not self.runs:
-            raise ValueError("no real song, no distribution of their borrowing")
+        if len(self.runs) < FEWEST_SONGS:
+            return None
         return int(np.percentile(self.runs, percentile, method="higher"))
 
-    def percentile(self, run: int) -> float:
-        """The percentage of real songs whose longest run is shorter than this, 0..100."""
-        return 100.0 * float(np.searchsorted(self.runs, run)) / max(len(self.runs), 1)
+    def percentile(self, run: int) -> float | None:
+        """The percentage of real songs whose longest run is shorter, 0..100; None as above."""
+        if len(self.runs) < FEWEST_SONGS:
+            return None
+        return 100.0 * float(np.searchsorted(self.runs, run)) / len(self.runs)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON types."""

@@ -10,6 +10,7 @@ against a bound, and a verdict says all of them, those that were met as well.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,8 +23,11 @@ from music.measures.originality import SongIndex
 from music.measures.reference import Measures, Reference, measure, plain
 from music.song import ONSET, Song
 
-# Fewer real sections say nothing about how real songs differ.
-FEWEST_REAL = 4
+# Fewer real sections say nothing about how real songs differ; of more than the most a
+# sample is taken, since memory and time grow with the square of their number.
+FEWEST_REAL, MOST_SECTIONS = 4, 128
+# Sections of fewer notes have no features to speak of.
+SHORTEST_SECTION = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,14 +67,15 @@ class Judged:
     Attributes:
       measures: its own.
       scores: z-scores of its descriptors among real songs.
-      percentile: how many of 100 real songs have a shorter copied run.
+      percentile: how many of 100 real songs have a shorter copied run; None where there
+        are too few of them to say.
       is_copy: whether its run is beyond the bound.
       flags: what is degenerate, a phrase each.
     """
 
     measures: Measures
     scores: Mapping[str, float]
-    percentile: float
+    percentile: float | None
     is_copy: bool
     flags: tuple[str, ...]
 
@@ -150,8 +155,8 @@ def judge(
 
     Args:
       songs: new ones, each without what it was primed with.
-      real: held-out songs as the model hears them, which coherence is taken against in
-        sections as long as the panel's songs.
+      real: held-out songs as the model hears them, which coherence is taken against, both
+        in sections of the same number of notes.
       reference: of the training songs.
       index: of the training songs.
       bounds: to be kept to.
@@ -162,8 +167,7 @@ def judge(
     if not songs:
         raise ValueError("a panel without songs cannot be judged")
     borrowing = reference.borrowing
-    # All training songs may be versions of one: then nobody knows what is usual.
-    longest = borrowing.bound(bounds.percentile) if borrowing.runs else None
+    longest = borrowing.bound(bounds.percentile)
     judged = []
     for song in songs:
         found = measure(song, index)
@@ -186,7 +190,7 @@ def judge(
                    f"copy more than {longest} notes in a row")
             if longest is not None
             else Finding("copies", math.nan, bounds.max_copies, True,
-                         "copies cannot be told: no training song stands for itself"),
+                         "copies cannot be told: too few training songs stand for themselves"),
             _share("degenerate", judged, [bool(one.flags) for one in judged],
                    bounds.max_degenerate, "are degenerate"),
             _coherent(together, bounds.min_coherence),
@@ -205,11 +209,28 @@ def sections(song: Song, notes: int) -> list[Song]:
 
 
 def _coherence(songs: Sequence[Song], real: Sequence[Song]) -> dict[str, Coherence]:
-    length = int(np.median([len(song) for song in songs]))
-    if not length:
+    """Both sets in sections of one length, as a longer song has more of everything.
+
+    It is the median of the shorter set, so that half of its songs and more have one.
+    """
+    lengths = [np.median([len(song) for song in found] or [0]) for found in (songs, real)]
+    length = int(min(lengths))
+    if length < SHORTEST_SECTION:
         return {}
-    against = [part for song in real for part in sections(song, length)]
-    return coherence(against, songs) if len(against) >= FEWEST_REAL else {}
+    against, made = (
+        _sample([part for song in found for part in sections(song, length)])
+        for found in (real, songs)
+    )
+    return coherence(against, made) if len(against) >= FEWEST_REAL and made else {}
+
+
+def _sample(parts: list[Song]) -> list[Song]:
+    """So many of them by the hashes of their notes, or all."""
+    if len(parts) <= MOST_SECTIONS:
+        return parts
+    return sorted(parts, key=lambda part: hashlib.sha256(part.notes.tobytes()).digest())[
+        :MOST_SECTIONS
+    ]
 
 
 def _share(
@@ -222,7 +243,7 @@ def _share(
 
 def _coherent(together: Mapping[str, Coherence], least: float) -> Finding:
     if not together:
-        words = f"coherence cannot be told: fewer than {FEWEST_REAL} real sections of that length"
+        words = f"coherence cannot be told: fewer than {FEWEST_REAL} real sections to compare with"
         return Finding("coherence", math.nan, least, True, words)
     relative = [one.relative for one in together.values() if not math.isnan(one.relative)]
     # What is above the ceiling makes up for nothing.

@@ -1,10 +1,12 @@
 """The pairs of a listening test: as alike as can be, but for who wrote them.
 
 What gives a song away has to go: both excerpts of a pair have the same length and the
-same tempo, every note sounds alike loud on the same instrument, and the composer's went
-through the model's codec and vocabulary as the model's own did. Which is which, and the
-order of the pairs, is drawn by hashes, so that the same songs and the same seed make
-the same test.
+same tempo, every note sounds alike loud on the same instrument, and both are cut out of
+the middle of their songs by one rule. (What a model plays begins where its prime ended,
+often within a chord, and never ends; a composer's song begins on a full chord and closes.)
+A song is never held against the one that it goes on from. Which is which, and the order
+of the pairs, is drawn by hashes, so that the same songs and the same seed make the same
+test.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from music.errors import SegueError
 from music.song import DURATION, ONSET, PITCH, TICKS_PER_QUARTER, Song
-from music.statistics import bar_ticks
 
 # Quarters a minute where a song does not say, and what a pair is played at most and least.
 TEMPO, SLOWEST, FASTEST = 96.0, 50.0, 160.0
@@ -49,7 +52,7 @@ def make_pairs(
 
     Args:
       real: the composer's songs, as the model hears them.
-      new: the model's.
+      new: the model's; one that goes on from a song of the composer's has its id.
       seconds: of an excerpt.
       most: pairs, at most.
       seed: of the draw.
@@ -78,10 +81,11 @@ def make_pairs(
 
 
 def _pair(real: Song, new: Song, seconds: float, seed: int) -> Pair | None:
+    if (real.id and real.id == new.id) or real.fingerprint() == new.fingerprint():
+        return None
     tempo = min(max(real.tempo or TEMPO, SLOWEST), FASTEST)
     ticks = seconds * tempo / 60 * TICKS_PER_QUARTER
-    theirs = _section(real, ticks, _draw(seed, "section", real))
-    ours = _section(new, ticks, 0)
+    theirs, ours = (_section(song, ticks, _draw(seed, "section", song)) for song in (real, new))
     if theirs is None or ours is None:
         return None
     scale = 60 / tempo / TICKS_PER_QUARTER
@@ -95,21 +99,21 @@ def _pair(real: Song, new: Song, seconds: float, seed: int) -> Pair | None:
 
 
 def _section(song: Song, ticks: float, draw: int) -> list[tuple[float, float, int]] | None:
-    """(onset, duration, pitch) in ticks from a bar line on, cut off behind so many ticks."""
-    bar = bar_ticks(song.time_signature)
-    bars = int((song.end - ticks) // bar) + 1
-    if song.end < ticks or bars < 1:
+    """(onset, duration, pitch) in ticks from one of the inner onsets on, so many ticks of them.
+
+    Neither the first onset nor the last is in it, whoever wrote the song.
+    """
+    onsets = np.unique(song.notes[:, ONSET])[1:-1]
+    onsets = onsets[onsets + ticks <= onsets[-1]] if len(onsets) else onsets
+    if not len(onsets):
         return None
-    start = draw % bars * bar
+    start = int(onsets[draw % len(onsets)])
     found = [
         (float(onset - start), float(min(duration, start + ticks - onset)), int(pitch))
         for onset, duration, pitch in song.notes[:, [ONSET, DURATION, PITCH]].tolist()
         if start <= onset < start + ticks
     ]
-    if len(found) < FEWEST_NOTES:
-        return None
-    first = found[0][0]  # a rest at the beginning would tell them apart
-    return [(onset - first, duration, pitch) for onset, duration, pitch in found]
+    return found if len(found) >= FEWEST_NOTES else None
 
 
 def _rank(seed: int, purpose: str, song: Song) -> bytes:

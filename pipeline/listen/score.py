@@ -1,8 +1,9 @@
 """What listeners' answers say: how often was the model taken for the composer?
 
 Half is what guessing gives, so a model that nobody can tell from the composer comes to
-a half. The interval is the exact one of Clopper and Pearson (1934) for independent
-answers; those of one listener are not quite, so each listener is told by themselves, too.
+a half. The interval is the exact one of Clopper and Pearson (1934), which takes answers
+to be independent; those of one listener, or to one pair, are not quite, so it is a little
+too narrow, and each listener is told by themselves, too.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from music.errors import SegueError
+from music.errors import SegueError, printable
 
 CONFIDENCE = 0.95
+# An interval that is wider says nothing.
+WIDE = 0.4
 # Answers come from strangers, and take some hundred bytes.
 _LIMIT = 2**20
 _NAME_LIMIT = 80
@@ -44,13 +47,14 @@ class Score:
 
     def line(self) -> str:
         """For a person."""
-        verdict = (
-            "they could not tell"
-            if self.low <= 0.5 <= self.high
-            else (
-                "they could tell" if self.high < 0.5 else "they preferred it to the composer's own"
-            )
-        )
+        if self.high < 0.5:
+            verdict = "they could tell"
+        elif self.low > 0.5:
+            verdict = "they preferred it to the composer's own"
+        elif self.high - self.low > WIDE:
+            verdict = "too few answers to say whether they could tell"
+        else:
+            verdict = "they could not tell"
         return (
             f"the model was taken for the composer {self.taken} times of {self.answers}: "
             f"{self.share:.0%}, with 95% confidence {self.low:.0%} to {self.high:.0%} "
@@ -70,26 +74,23 @@ def score(key: Path, answers: Sequence[Path]) -> Score:
     """
     from scipy.stats import binomtest
 
-    known = _read(key, "the key of a listening test")
-    try:
-        name, pairs = known["test"], known["pairs"]
-        composer = [one["composer"] for one in pairs]
-    except (KeyError, TypeError):
-        raise SegueError(f"{key} is not the key of a listening test") from None
-    counts = [[0, 0] for _ in pairs]
-    listeners, seen = [], set()
+    test, pairs = _key(key)
+    # Of one page the file with most answers, the last of them: people save twice.
+    pages: dict[str, tuple[str, dict[int, str]]] = {}
     for path in answers:
-        value = _read(path, "answers of a listening test")
-        told = _answers(path, value, name, len(pairs))
-        if json.dumps(value, sort_keys=True) in seen:
-            raise SegueError(f"{path} has the same answers as another file; give each once")
-        seen.add(json.dumps(value, sort_keys=True))
-        for place, answer in told.items():
+        page, listener, told = _answers(path, test, len(pairs))
+        if page not in pages or len(told) >= len(pages[page][1]):
+            pages[page] = (listener, told)
+    counts = [[0, 0] for _ in pairs]
+    listeners = []
+    for listener, told in pages.values():
+        wrong = [answer != pairs[place]["composer"] for place, answer in told.items()]
+        for place, is_wrong in zip(told, wrong, strict=True):
             counts[place][0] += 1
-            counts[place][1] += answer != composer[place]
-        taken = sum(answer != composer[place] for place, answer in told.items())
-        listeners.append((str(value.get("listener") or path.stem)[:_NAME_LIMIT], len(told), taken))
-    total, taken = (sum(column) for column in zip(*counts, strict=True))
+            counts[place][1] += is_wrong
+        listeners.append((listener, len(told), sum(wrong)))
+    total = sum(count for count, _ in counts)
+    taken = sum(wrong for _, wrong in counts)
     if not total:
         raise SegueError("there is no answer in these files")
     interval = binomtest(taken, total).proportion_ci(CONFIDENCE, "exact")
@@ -100,12 +101,34 @@ def score(key: Path, answers: Sequence[Path]) -> Score:
         float(interval.low),
         float(interval.high),
         tuple(listeners),
-        tuple((one["real"], one["new"], *count) for one, count in zip(pairs, counts, strict=True)),
+        tuple(
+            (one["real"], one["new"], count, wrong)
+            for one, (count, wrong) in zip(pairs, counts, strict=True)
+        ),
     )
 
 
-def _read(path: Path, what: str) -> dict[str, Any]:
+def _key(path: Path) -> tuple[str, list[dict[str, str]]]:
+    """(the test, its pairs)."""
+    value = _read(path)
+    pairs = value.get("pairs")
+    good = isinstance(value.get("test"), str) and isinstance(pairs, list) and len(pairs) > 0
+    if not good or not all(
+        isinstance(one, dict)
+        and one.get("composer") in ("a", "b")
+        and isinstance(one.get("real"), str)
+        and isinstance(one.get("new"), str)
+        for one in pairs or ()
+    ):
+        raise SegueError(f"{path} is no key of a listening test")
+    return value["test"], value["pairs"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file's object; an empty one where it is none."""
     try:
+        if path.exists() and not path.is_file():
+            raise SegueError(f"{path} is no regular file")
         with path.open("rb") as file:
             data = file.read(_LIMIT + 1)
     except OSError as error:
@@ -114,19 +137,18 @@ def _read(path: Path, what: str) -> dict[str, Any]:
         value = json.loads(data) if len(data) <= _LIMIT else None
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, dict):
-        raise SegueError(f"{path} has no {what}")
-    return value
+    return value if isinstance(value, dict) else {}
 
 
-def _answers(path: Path, value: dict[str, Any], test: str, pairs: int) -> dict[int, str]:
+def _answers(path: Path, test: str, pairs: int) -> tuple[str, str, dict[int, str]]:
+    """(the page, the listener, answers by pair)."""
+    value = _read(path)
+    page, listener, told = (value.get(name) for name in ("page", "listener", "answers"))
+    if not isinstance(page, str) or not isinstance(listener, str) or not isinstance(told, list):
+        raise SegueError(f"{path} holds no answers of a listening test")
     if value.get("test") != test:
         raise SegueError(f"{path} answers another test than this key's")
-    told = value.get("answers")
-    if (
-        not isinstance(told, list)
-        or len(told) != pairs
-        or not all(one in ("a", "b", None) for one in told)
-    ):
-        raise SegueError(f"{path} has no answers to {pairs} pairs")
-    return {place: answer for place, answer in enumerate(told) if answer is not None}
+    if len(told) != pairs or not all(one in ("a", "b", None) for one in told):
+        raise SegueError(f"{path} holds no answers to {pairs} pairs")
+    found = {place: answer for place, answer in enumerate(told) if answer is not None}
+    return page, printable(listener[:_NAME_LIMIT].strip() or path.stem), found

@@ -2,6 +2,8 @@
 // A pair of excerpts at a time, a plain synthesizer, and the answers as a file.
 const { test, pairs } = JSON.parse(document.getElementById("test").textContent);
 const answers = pairs.map(() => null);
+// So that answers that are saved twice count once.
+const page = Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(16)).join("-");
 let audio = null;
 let sounding = null;
 
@@ -74,7 +76,7 @@ pairs.forEach((pair, place) => {
 
 document.getElementById("save").addEventListener("click", () => {
   const listener = document.getElementById("listener").value;
-  const text = JSON.stringify({ test, listener, answers });
+  const text = JSON.stringify({ test, page, listener, answers });
   const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   const name = listener.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "") || "listener";
   element("a", document.body, { href: url, download: `answers-${name}.json` }).click();

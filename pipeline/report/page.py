@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from client.output import write_atomically
 from components.trainer.history import History
-from music.midi import read_midi
 from music.roll import piano_roll_svg
 from pipeline.pages.curves import Curve, distribution, loss_curves, steps
 from pipeline.pages.html import page
@@ -18,8 +17,6 @@ from pipeline.report.record import Record, Song
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-
-PAGE_FILE = "report.html"
 
 _DESCRIPTORS = {
     "scale_consistency": "scale consistency",
@@ -234,9 +231,10 @@ def _song(song: Song) -> dict[str, Any]:
     if copied:
         original = (
             f"Longest copied run: {copied['notes']} notes, from bar {copied['bar']}; they stand in "
-            f"{copied['title']}, bar {copied['source_bar']}. {judged['percentile']:.0f} of 100 "
-            "real songs have a shorter one."
+            f"{copied['title']}, bar {copied['source_bar']}."
         )
+        if judged["percentile"] is not None:
+            original += f" {judged['percentile']:.0f} of 100 real songs have a shorter one."
     if judged["is_copy"]:
         original += " That is a copy."
     begins = song.begins
@@ -255,9 +253,9 @@ def _song(song: Song) -> dict[str, Any]:
 
 def _drawn(song: Song) -> str:
     """The piano roll; nothing for a song without notes."""
-    if not song.judged["notes"]:
+    if song.notes is None:
         return ""
-    svg = piano_roll_svg(read_midi(song.midi), song.name.removesuffix(".mid"))
+    svg = piano_roll_svg(song.notes, song.name.removesuffix(".mid"))
     return svg.replace("<svg ", f'<svg role="img" aria-label="Piano roll of {song.name}" ', 1)
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import music.song
 from components.files import (
     CONTEXTS_FILE,
     GATE_FILE,
@@ -26,8 +27,9 @@ from components.files import (
     VOCABULARY_FILE,
 )
 from components.model_card import CARD_JSON
-from music.errors import SegueError
+from music.errors import MidiError, SegueError
 from music.measures import Reference
+from music.midi import parse_midi
 from music.split import EVAL
 from music.vocabulary import Vocabulary
 from pipeline.history import RunHistory
@@ -43,12 +45,14 @@ class Song:
     Attributes:
       name: of its file.
       midi: the file.
+      notes: what it holds; None where the song has no notes.
       judged: what was found of it.
       begins: where its beginning is from: `title`, `offset`, `length`.
     """
 
     name: str
     midi: bytes
+    notes: music.song.Song | None
     judged: Mapping[str, Any]
     begins: Mapping[str, Any]
 
@@ -67,7 +71,9 @@ class Record:
       positions: held-out nats by position in the song, rows; empty where there are none.
       contexts: the same by how much of a window stood before.
       gate: the Evaluator's figures.
-      held_out: figures of held-out songs with their `title`, those known least first.
+      held_out: figures of held-out songs with their `title`, those known least first; of
+        many the first and the last.
+      held_out_songs: how many there are in all.
       reference: of the training songs.
       panel: what was played, judged; its `reasons` alone where the model did not serve.
       songs: of the panel.
@@ -84,6 +90,7 @@ class Record:
     contexts: tuple[Mapping[str, Any], ...]
     gate: Mapping[str, Any]
     held_out: tuple[Mapping[str, Any], ...]
+    held_out_songs: int
     reference: Reference
     panel: Mapping[str, Any]
     songs: tuple[Song, ...]
@@ -114,11 +121,12 @@ def gather(history: RunHistory) -> Record:
     evaluation = folders.of("Evaluator", "evaluation")
     reference = folders.of("ReferenceBuilder", "reference")
     played = folders.of("ServingValidator", "panel")
-    vocabulary = Vocabulary.from_json(
-        _text(folders.of("VocabularyBuilder", "vocabulary") / VOCABULARY_FILE)
+    vocabulary = _read(
+        folders.of("VocabularyBuilder", "vocabulary") / VOCABULARY_FILE, Vocabulary.from_json
     )
     panel = _json(played / PANEL_FILE)
     card = folders.of("ServingValidator", "blessing") / "stamped_model" / CARD_JSON
+    figures = _lines(evaluation / SONG_FIGURES_FILE)
     return Record(
         run=history.run,
         version=history.pushed_version,
@@ -129,8 +137,9 @@ def gather(history: RunHistory) -> Record:
         positions=tuple(_json(model_run / POSITIONS_FILE)["bins"]),
         contexts=tuple(_json(evaluation / CONTEXTS_FILE)),
         gate=_json(evaluation / GATE_FILE),
-        held_out=_held_out(evaluation, folders.of("MidiParser", "songs")),
-        reference=Reference.from_json(_text(reference / REFERENCE_FILE)),
+        held_out=_held_out(figures, folders.of("MidiParser", "songs")),
+        held_out_songs=len(figures),
+        reference=_read(reference / REFERENCE_FILE, Reference.from_json),
         panel=panel,
         songs=tuple(_songs(played, panel)),
         card=_json(card) if card.exists() else None,
@@ -151,27 +160,26 @@ class _Folders:
         return Path(uri)
 
 
-def _text(path: Path) -> str:
+def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    """What a file's text says."""
     try:
-        return path.read_text(encoding="utf-8")
+        return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SegueError(
-            f"cannot read {path}: {error.strerror}; run the pipeline again, with --no-cache"
-        ) from None
+        reason = f"cannot read {path}: {error.strerror}"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        reason = f"{path} is damaged, or of another version"
+    raise SegueError(f"{reason}; run the pipeline again, with --no-cache")
 
 
 def _json(path: Path) -> Any:
-    try:
-        return json.loads(_text(path))
-    except ValueError:
-        raise SegueError(f"{path} is damaged; run the pipeline again, with --no-cache") from None
+    return _read(path, json.loads)
 
 
 def _lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in _text(path).splitlines()]
+    return _read(path, lambda text: [json.loads(line) for line in text.splitlines()])
 
 
-def _held_out(evaluation: Path, songs: Path) -> tuple[Mapping[str, Any], ...]:
+def _held_out(rows: list[Any], songs: Path) -> tuple[Mapping[str, Any], ...]:
     """Figures of held-out songs: all of a few, the worst and the best of many."""
     import pyarrow.parquet as pq
 
@@ -179,7 +187,6 @@ def _held_out(evaluation: Path, songs: Path) -> tuple[Mapping[str, Any], ...]:
     for path in sorted((songs / f"Split-{EVAL}").glob("songs-*.parquet")):
         table = pq.read_table(path, columns=["id", "title"])
         titles |= dict(zip(table["id"].to_pylist(), table["title"].to_pylist(), strict=True))
-    rows = _lines(evaluation / SONG_FIGURES_FILE)
     if len(rows) > SONGS_TOLD:
         half = SONGS_TOLD // 2
         rows = rows[:half] + rows[-half:]
@@ -193,10 +200,11 @@ def _songs(folder: Path, panel: Mapping[str, Any]) -> list[Song]:
         name = f"song-{number:02d}.mid"
         try:
             midi = (folder / name).read_bytes()
-        except OSError as error:
+            notes = parse_midi(midi).song if one["notes"] else None
+        except (OSError, MidiError) as error:
+            reason = getattr(error, "strerror", None) or getattr(error, "reason", "")
             raise SegueError(
-                f"cannot read {folder / name}: {error.strerror}; run the pipeline again, "
-                "with --no-cache"
+                f"cannot read {folder / name}: {reason}; run the pipeline again, with --no-cache"
             ) from None
-        found.append(Song(name, midi, one, begins))
+        found.append(Song(name, midi, notes, one, begins))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +155,39 @@ def test_without_an_index_no_song_is_called_original(request_for):
         assert not request.out.exists()
 
 
+@pytest.mark.parametrize("mode", ["call", "stream", "paper-loop"])
+def test_a_song_is_made_again_as_it_was_made(request_for, played, mode):
+    plain = generate_song(request_for(mode=mode))
+    song = dataclasses.replace(
+        read_midi(Path(plain.out).read_bytes()), id="e" * 64, title="learned"
+    )
+    check = OriginalityCheck(*check_of(song, *map(some_song, range(1, 8))))
+    report = generate_song(request_for(mode=mode, original=True), None, lambda facts: check)
+    assert report.remade >= 1
+    assert report.steps_made == 60
+    assert not report.originality.is_copy
+    assert report.seconds > 0
+
+
+def test_of_a_handful_of_songs_nobody_can_say_what_is_original(request_for):
+    check = OriginalityCheck(*check_of(*map(some_song, range(1, 4))))
+    report = generate_song(request_for(), None, lambda facts: check)
+    assert (report.originality.bound, report.originality.percentile) == (None, None)
+    assert not report.originality.is_copy
+    if report.originality.longest:
+        assert "too few of the composer's songs" in report.originality.line()
+    with pytest.raises(SegueError, match="too few songs to say what is original"):
+        generate_song(request_for(original=True), None, lambda facts: check)
+
+
+def test_titles_of_files_cannot_break_the_line(request_for, played):
+    source = dataclasses.replace(learned(played, 20, 50), title="a\nb\x1b[2J")
+    check = OriginalityCheck(*check_of(source, *map(some_song, range(1, 6))))
+    line = generate_song(request_for(), None, lambda facts: check).originality.line()
+    assert line.isprintable()
+    assert "a\\nb" in line
+
+
 @pytest.mark.parametrize("tries", [0, -1, 101])
 def test_tries_are_bounded(request_for, tries):
     with pytest.raises(SegueError, match=rf"^tries {tries} is not allowed; it must be 1\.\.100"):
@@ -173,14 +207,15 @@ def test_exactly_the_events_before_the_bar_are_kept(codec, bar, signature, data)
     else:
         rows = st.tuples(st.integers(30, 90))
     events = np.array(data.draw(st.lists(rows, min_size=1, max_size=40)), np.int32)
-    song = dataclasses.replace(codec.decode(events), time_signature=signature)
+    like = Song(np.zeros((0, 5), np.int32), time_signature=signature)
+    song = song_of(codec, events, like)
     length = {None: 96, "3/4": 72, "6/8": 72}[signature]
     copy = Copy(9, 0, bar, "", "", 1)
     kept = events_before_copy(codec, events, song, copy)
     first = (bar - 1) * length
-    assert (codec.decode(events[:kept]).notes[:, ONSET] < first).all()
+    assert (song_of(codec, events[:kept]).notes[:, ONSET] < first).all()
     if kept < len(events):
-        assert (codec.decode(events[: kept + 1]).notes[:, ONSET] >= first).any()
+        assert (song_of(codec, events[: kept + 1]).notes[:, ONSET] >= first).any()
 
 
 def test_the_index_is_read_from_the_references_folder_and_told_where_it_cannot(tmp_path):
@@ -193,9 +228,17 @@ def test_the_index_is_read_from_the_references_folder_and_told_where_it_cannot(t
     check = OriginalityCheck.open(tmp_path)
     assert check.bound == reference.borrowing.bound()
     assert check.check(some_song(3)).run == 60
-    (tmp_path / "index.zip").write_bytes(b"no index")
-    with pytest.raises(SegueError, match="it is damaged"):
-        OriginalityCheck.open(tmp_path)
+    whole = (tmp_path / "index.zip").read_bytes()
+    for damaged in (b"no index", whole[:-20], whole[:60] + b"\xff" * 40 + whole[100:]):
+        (tmp_path / "index.zip").write_bytes(damaged)
+        with pytest.raises(SegueError, match="it is damaged"):
+            OriginalityCheck.open(tmp_path)
+    (tmp_path / "index.zip").write_bytes(whole)
+    for damaged in ("[" * 5_000, "{}", "\ud800".encode("utf-8", "surrogatepass")):
+        data = damaged if isinstance(damaged, bytes) else damaged.encode()
+        (tmp_path / "reference.json").write_bytes(data)
+        with pytest.raises(SegueError, match="it is damaged"):
+            OriginalityCheck.open(tmp_path)
 
 
 def test_seeds_of_attempts_differ_and_are_seeds():

@@ -83,5 +83,6 @@ def test_the_model_before_it_is_told_where_there_was_one(reference):
 
 def test_a_value_is_one_line_and_no_book():
     assert CardSettings(rights="a\n# b").rights == "a # b"
+    assert CardSettings(rights="\ud800\x1b").rights == "\\ud800\\x1b"
     with pytest.raises(SegueError, match=r"^source of 2,001 characters is not allowed"):
         CardSettings(source="x" * 2_001)

@@ -204,12 +204,31 @@ def test_sections_are_those_of_the_songs_whatever_their_order(album, vocabulary,
         assert (one.song.id, one.offset) == (other.song.id, other.offset)
         np.testing.assert_array_equal(one.events, other.events)
         assert len(one.events) == 6
-    assert len({(one.song.id, one.offset) for one in first}) > 1
+    # Every held-out song before any of them again, and that from elsewhere.
+    many = dataclasses.replace(SETTINGS, songs=2 * len(album))
+    turns = panels.sections(album, Facts, known, many)
+    for turn in (turns[: len(album)], turns[len(album) :]):
+        assert {one.song.id for one in turn} == {song.id for song in album}
+    assert len({(one.song.id, one.offset) for one in turns}) > 1.5 * len(album)
+
+
+def test_a_server_that_is_too_slow_is_no_verdict(validate):
+    settings = dataclasses.replace(SETTINGS, server_seconds=0.05)
+    with pytest.raises(SegueError, match="within 0.05 s; panel.server_seconds allows more"):
+        validate(settings)
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"songs": 0}, "songs 0"), ({"steps": 5}, "steps 5"), ({"max_seconds": 0.0}, "max_seconds")],
+    [
+        ({"songs": 0}, "songs 0"),
+        ({"steps": 5}, "steps 5"),
+        ({"max_seconds": 0.0}, "max_seconds"),
+        ({"server_seconds": 1e300}, "server_seconds"),
+        ({"server_seconds": float("nan")}, "server_seconds"),
+        ({"top_p": 0.0}, "top_p 0.0"),
+        ({"top_p": 1e-60}, "top_p 1e-60"),
+    ],
 )
 def test_settings_that_cannot_be_are_refused(given, words):
     with pytest.raises(SegueError, match=words):

@@ -211,6 +211,18 @@ def test_a_damaged_model_in_service_is_named_before_any_training(segue, first_ru
     assert line.endswith("remove that folder")
 
 
+def test_a_page_that_cannot_be_written_is_told_before_any_work(
+    segue, one_line, first_run, tmp_path
+):
+    page = tmp_path / "root" / "report.html"
+    page.mkdir(parents=True)
+    ran = segue(
+        "pipeline", "run", "--preset", "smoke", "--data", first_run.data,
+        "--root", tmp_path / "root",
+    )  # fmt: skip
+    assert one_line(ran) == f"{page} is a folder; remove it, or choose another --root"
+
+
 @pytest.mark.parametrize("place", ["pipeline", "metadata.sqlite", "logs"])
 def test_a_root_whose_places_are_taken_is_one_line(segue, one_line, first_run, tmp_path, place):
     root = tmp_path / "root"

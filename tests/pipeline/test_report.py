@@ -7,10 +7,12 @@ import dataclasses
 import html.parser
 import json
 import re
+import shutil
 
 import pytest
 
 from components.files import PANEL_FILE
+from music.errors import SegueError
 from music.midi import read_midi
 from pipeline.history import last_run
 from pipeline.report.page import render
@@ -179,10 +181,37 @@ def test_a_model_that_did_not_serve_has_a_page_without_songs(record, history, tm
     assert '<tr class="missed"><td>serves</td><td>no</td>' in text
 
 
+@pytest.mark.parametrize(
+    ("step", "name", "data"),
+    [
+        (("Trainer", "model_run"), "history.json", b"{"),
+        (("Evaluator", "evaluation"), "songs.jsonl", b'{"song": "a'),
+        (("ReferenceBuilder", "reference"), "reference.json", b"{}"),
+        (("ServingValidator", "panel"), "song-01.mid", b"MThd"),
+        (("Evaluator", "evaluation"), "contexts.json", None),
+    ],
+)
+def test_what_is_damaged_or_missing_is_named(history, tmp_path, step, name, data):
+    folder = tmp_path / "copy"
+    shutil.copytree(history.outputs[step], folder)
+    if data is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(data)
+    with pytest.raises(SegueError, match=f"{name}.*run the pipeline again, with --no-cache"):
+        gather(dataclasses.replace(history, outputs={**history.outputs, step: str(folder)}))
+
+
+def test_of_many_held_out_songs_the_page_says_which_it_names(record):
+    rows = tuple({**record.held_out[0], "title": f"song {number}"} for number in range(12))
+    told = plain(render(dataclasses.replace(record, held_out=rows, held_out_songs=12)))
+    assert "Those that it knows least first." in told
+    told = plain(render(dataclasses.replace(record, held_out=rows, held_out_songs=1_300)))
+    assert "of 1,300 the first and the last" in told
+
+
 def test_an_old_run_without_the_step_is_one_line(history):
     outputs = {key: uri for key, uri in history.outputs.items() if key[0] != "ServingValidator"}
-    from music.errors import SegueError
-
     with pytest.raises(SegueError, match="did not come to its ServingValidator"):
         gather(dataclasses.replace(history, outputs=outputs))
 

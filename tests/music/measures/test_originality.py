@@ -141,10 +141,11 @@ def test_the_bound_is_the_composers_own():
     assert own.percentile(96) == 95.0
     assert own.percentile(200) == 100.0
     assert SelfBorrowing.from_dict(own.as_dict()) == own
-    few = SelfBorrowing((3, 9), {})
-    assert few.bound() == 9
-    with pytest.raises(ValueError, match="no real song"):
-        SelfBorrowing((), {}).bound()
+    for runs in ((), (9,), (3, 9, 9, 9)):
+        few = SelfBorrowing(runs, {})
+        assert few.bound() is None
+        assert few.percentile(5) is None
+    assert SelfBorrowing((3, 4, 5, 6, 9), {}).bound() == 9
 
 
 def test_an_index_is_read_as_it_was_written_and_its_bytes_are_the_songs_alone(songs, index):

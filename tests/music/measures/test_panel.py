@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -94,6 +95,53 @@ def test_noise_is_refused_as_a_set_though_no_song_is_degenerate(verdict):
         noise.append(Song(notes))
     found = verdict(noise, PanelBounds(min_coherence=0.7))
     assert [line.split()[0] for line in found.shortfalls] == ["overlap"]
+
+
+def test_songs_longer_than_the_real_ones_are_compared_in_sections_as_long_as_these(
+    reference, index
+):
+    held_out = [song_of(100 + seed, count=90 + seed) for seed in range(8)]
+    songs = [song_of(200 + seed, count=250) for seed in range(6)]
+    found = judge(songs, held_out, reference, index, BOUNDS)
+    assert found.passed
+    assert len(found.coherence) == 9
+    # All sections have as many notes, so that the number of notes says nothing.
+    assert found.coherence["note_count"].overlap == pytest.approx(1.0, abs=1e-6)
+
+
+def test_of_many_real_sections_a_sample_is_compared(reference, index):
+    """Memory grows with the square of their number: thousands would end the run."""
+    held_out = [song_of(seed, count=2_000) for seed in range(1_000, 1_040)]
+    songs = [song_of(200 + seed, count=40) for seed in range(4)]
+    tracemalloc.start()
+    try:
+        found = judge(songs, held_out, reference, index, BOUNDS)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found.coherence) == 9
+    assert peak < 200 * 2**20
+
+
+def test_songs_of_a_few_notes_are_degenerate_and_not_compared(reference, index):
+    songs = [song_of(200 + seed, count=5) for seed in range(4)]
+    held_out = [song_of(100 + seed, count=240) for seed in range(6)]
+    found = judge(songs, held_out, reference, index, BOUNDS)
+    assert found.coherence == {}
+    assert found.songs[0].flags == ("it has only 5 notes",)
+    assert any("4 of 4 songs are degenerate" in line for line in found.shortfalls)
+
+
+def test_of_a_handful_of_training_songs_copies_cannot_be_told(trained):
+    few = trained[:3]
+    index = SongIndex.of([Heard(song, song.notes[:, 0]) for song in few])
+    reference = Reference.of([measure(song, index, leave_out=True) for song in few])
+    found = judge([dataclasses.replace(few[0], id="")], few, reference, index, BOUNDS)
+    copies = found.findings[0]
+    assert copies.met
+    assert math.isnan(copies.value)
+    assert copies.words.startswith("copies cannot be told")
+    assert found.songs[0].percentile is None
 
 
 def test_too_few_real_songs_refuse_nothing_and_say_so(reference, index):
