@@ -31,6 +31,7 @@ from serving.model_config import ModelConfig
 from serving.models import Models, ModelsUnavailable
 from serving.monitoring import prometheus_path
 from serving.policies import find_versions
+from serving.stop_flag import StopFlag
 
 if TYPE_CHECKING:
     from serving.batching import Batching
@@ -50,7 +51,7 @@ class ModelServer:
 
     def __init__(self, config: ServerConfig):
         self.config = config
-        self._stop_asked = threading.Event()
+        self._stop_asked = StopFlag()
         self._stopped = threading.Event()
         self._stop_lock = threading.Lock()
         self._models: Models | None = None
