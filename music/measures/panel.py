@@ -23,9 +23,10 @@ from music.measures.originality import SongIndex
 from music.measures.reference import Measures, Reference, measure, plain
 from music.song import ONSET, Song
 
-# Fewer real sections say nothing about how real songs differ; of more than the most a
-# sample is taken, since memory and time grow with the square of their number.
-FEWEST_REAL, MOST_SECTIONS = 4, 128
+# Fewer real sections say nothing about how real songs differ: the ceiling is taken
+# between halves of them. Of more than the most a sample is taken, since memory and time
+# grow with the square of their number.
+FEWEST_REAL, MOST_SECTIONS = 8, 128
 # Sections of fewer notes have no features to speak of.
 SHORTEST_SECTION = 16
 

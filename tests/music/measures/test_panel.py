@@ -100,7 +100,7 @@ def test_noise_is_refused_as_a_set_though_no_song_is_degenerate(verdict):
 def test_songs_longer_than_the_real_ones_are_compared_in_sections_as_long_as_these(
     reference, index
 ):
-    held_out = [song_of(100 + seed, count=90 + seed) for seed in range(8)]
+    held_out = [song_of(100 + seed, count=90 + seed) for seed in range(18)]
     songs = [song_of(200 + seed, count=250) for seed in range(6)]
     found = judge(songs, held_out, reference, index, BOUNDS)
     assert found.passed
