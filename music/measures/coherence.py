@@ -29,7 +29,8 @@ from music.song import Song
 
 # Points of a density, and the least bandwidth as a share of the range that it covers.
 GRID, FLOOR = 1024, 0.005
-_POINTS = 32
+# Larger samples of distances are binned.
+BINNED = 512
 # What stands for nothing, in KL divergence, and between equal values.
 _TINY = 1e-12
 
@@ -138,10 +139,21 @@ def _scott(sample: np.ndarray) -> float:
 
 
 def density(sample: np.ndarray, grid: np.ndarray, width: float) -> np.ndarray:
-    """A Gaussian kernel estimate at the points of a grid, float64[G]."""
-    made = np.empty(len(grid))
-    for first in range(0, len(grid), _POINTS):  # all at once take gigabytes
-        part = slice(first, first + _POINTS)
-        scaled = (grid[part, None] - sample[None]) / width
-        made[part] = np.exp(-0.5 * scaled**2).mean(axis=1)
-    return made / (width * math.sqrt(2 * math.pi))
+    """A Gaussian kernel estimate at the points of an even grid, float64[G].
+
+    A large sample is first shared out to the two points beside each value and then
+    blurred, which takes no longer for more values (linear binning, Wand 1994); the grid
+    is fine enough that nobody sees the difference.
+    """
+    scale = width * math.sqrt(2 * math.pi) * len(sample)
+    if len(sample) <= BINNED:
+        scaled = (grid[:, None] - sample[None]) / width
+        return np.exp(-0.5 * scaled**2).sum(axis=1) / scale
+    step = grid[1] - grid[0]
+    place = (sample - grid[0]) / step
+    left = np.clip(place.astype(np.int64), 0, len(grid) - 2)
+    share = place - left
+    weights = np.bincount(left, 1 - share, len(grid)) + np.bincount(left + 1, share, len(grid))
+    reach = math.ceil(6 * width / step)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / width) ** 2)
+    return np.convolve(weights, kernel)[reach : reach + len(grid)] / scale

@@ -1,5 +1,7 @@
 """Densities held to scipy's, and sets of songs whose likeness is known."""
 
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,9 @@ from scipy import integrate, stats
 from music.measures.coherence import Coherence, coherence, compare, halves
 from music.measures.features import FEATURES
 from music.song import Song
+
+# The package has a function of that name.
+coherence_module = importlib.import_module("music.measures.coherence")
 
 
 def walk(seed, pitches=None, steps=(0, 12, 24), count=120):
@@ -90,3 +95,15 @@ def test_a_figure_is_told_relative_to_what_real_songs_reach():
 def test_too_few_songs_are_refused():
     with pytest.raises(ValueError, match="takes 4 real songs and 1 new one, got 3, 1"):
         coherence([walk(seed) for seed in range(3)], [walk(9)])
+
+
+@pytest.mark.parametrize("width", [0.05, 0.3, 2.0])
+def test_a_large_samples_density_is_what_it_is_value_by_value(width, monkeypatch):
+    sample = np.random.default_rng(4).gamma(2.0, 1.5, 3000)
+    grid = np.linspace(sample.min() - 5 * width, sample.max() + 5 * width, coherence_module.GRID)
+    binned = coherence_module.density(sample, grid, width)
+    monkeypatch.setattr(coherence_module, "BINNED", len(sample))
+    whole = coherence_module.density(sample, grid, width)
+    step = grid[1] - grid[0]
+    assert binned.sum() * step == pytest.approx(1.0, abs=1e-3)
+    assert np.abs(binned - whole).sum() * step < 0.01
