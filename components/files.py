@@ -24,5 +24,10 @@ FACTS_FILE = "segue.json"
 GATE_FILE = "gate.json"
 SONG_FIGURES_FILE = "songs.jsonl"
 CONTEXTS_FILE = "contexts.json"
-# MusicPanel: what a candidate played, judged.
+# MusicPanel: what a candidate played, judged, and each song of it.
 PANEL_FILE = "panel.json"
+
+
+def panel_song(number: int) -> str:
+    """The name of a song of a panel, counted from 1."""
+    return f"song-{number:02d}.mid"

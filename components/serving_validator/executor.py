@@ -22,6 +22,7 @@ from components.files import (
     REFERENCE_FILE,
     SUMMARY_FILE,
     VOCABULARY_FILE,
+    panel_song,
 )
 from components.model_card import CARD_JSON, CARD_TEXT, CardSettings, build_card, to_markdown
 from components.progress import report
@@ -96,7 +97,7 @@ class Executor(BaseExecutor):
             )
         for number, song in enumerate(panel.songs, start=1):
             remark = _remark(panel, number, settings)
-            _write(folder, f"song-{number:02d}.mid", write_midi(song, remark))
+            _write(folder, panel_song(number), write_midi(song, remark))
         return _told(panel, verdict, settings) | {"reasons": reasons}
 
 

@@ -25,6 +25,7 @@ from components.files import (
     SONG_FIGURES_FILE,
     SUMMARY_FILE,
     VOCABULARY_FILE,
+    panel_song,
 )
 from components.model_card import CARD_JSON
 from music.errors import MidiError, SegueError
@@ -197,7 +198,7 @@ def _songs(folder: Path, panel: Mapping[str, Any]) -> list[Song]:
     judged, sections = panel.get("songs", []), panel.get("sections", [])
     found = []
     for number, (one, begins) in enumerate(zip(judged, sections, strict=True), start=1):
-        name = f"song-{number:02d}.mid"
+        name = panel_song(number)
         try:
             midi = (folder / name).read_bytes()
             notes = parse_midi(midi).song if one["notes"] else None
