@@ -15,6 +15,7 @@ its options when it is made, so that no deadline of a call could reach it.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,10 @@ from serving.errors import ServingError
 from serving.limits import Places
 
 DEFAULT_SIGNATURE = "serving_default"
+# Each Session has the threads it is given. Else whoever runs TensorFlow first in this
+# process decides for all: several threads share out a matmul by its number of rows, so
+# that a song would depend on the batch it is made in. Read at the first Session.
+os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
 _log = logging.getLogger(__name__)
 # A request of 300 bytes may stand for 64 MiB; a thousand of them must not.
 _expanded = limits.Room(8 * tensors.MAX_EXPANDED_BYTES)
@@ -215,7 +220,7 @@ def load(
     Args:
       path: folder with `saved_model.pb` (or `.pbtxt`) and `variables/`.
       intra_op_threads: threads inside one operation; 0 lets TensorFlow choose.
-        The first Session of a process decides it for all later ones.
+        More than one, and a song depends in its last bits on the batch it is made in.
       inter_op_threads: operations at the same time; 0 lets TensorFlow choose.
       tags: which of the SavedModel's graphs to load.
       session_config: whatever else TensorFlow can be told about a Session.
