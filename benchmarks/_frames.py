@@ -231,17 +231,15 @@ class NetworkRolls(RollModel):
 
         def body(t, state, outputs):
             state = model.consume([tf.gather(column, t) for column in by_time], state, ones)
-            return t + 1, state, outputs.write(t, state[-2])
+            return t + 1, state, outputs.write(t, model.read(state))
 
         _, parts, outputs = tf.while_loop(
             lambda t, *_: t < steps, body, (tf.constant(0), model.split_state(state), outputs)
         )
-        hidden = tf.reshape(
-            tf.transpose(outputs.stack(), [1, 0, 2]), [-1, model.settings.units[-1]]
-        )
+        read = tf.reshape(tf.transpose(outputs.stack(), [1, 0, 2]), [-1, model.read_size])
         coming, target = (tf.reshape(value[:, 1:], [-1, 3]) for value in (codes, indices))
-        ones = tf.ones_like(hidden[:, :1])
-        sums = model.before_heads(hidden, ones)
+        ones = tf.ones_like(read[:, :1])
+        sums = model.before_heads(read, ones)
         earlier: list[Any] = []
         nats, could = [], []
         for field, codes_of in enumerate((self._steps, np.arange(BOUNDARY), None)):

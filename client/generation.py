@@ -110,7 +110,8 @@ class Limits:
       max_batch: songs in one call.
       max_events: songs in one call times their events, made or primed.
       state_size: numbers that `generate` hands over for `resume` and `step`: h and c
-        of the LSTM layers, 2048 for the stack of 256, 512 and 256 units.
+        of the LSTM layers, 2048 for the stack of 256, 512 and 256 units, and whatever
+        else the model carries along.
     """
 
     window: int

@@ -134,6 +134,14 @@ class Codec(abc.ABC):
           int32[...]; a pitch that would leave 0..127 is held to the ends.
         """
 
+    @abc.abstractmethod
+    def pitch_classes(self) -> np.ndarray:
+        """What every code of the column `pitched` sounds, octaves aside.
+
+        Returns:
+          bool[size of the column, 12]; column 0 is C.
+        """
+
     def continuation_of(self, events: np.ndarray) -> np.ndarray:
         """What to prime a model with so that it plays on: no closing boundary."""
         return events
@@ -257,6 +265,10 @@ class NotesCodec(Codec):
         moved = np.clip(codes + semitones, 0, BOUNDARY - 1)
         return np.where(codes < BOUNDARY, moved, codes).astype(np.int32)
 
+    def pitch_classes(self) -> np.ndarray:
+        pitches = np.arange(BOUNDARY + 1)[:, None]
+        return (pitches < BOUNDARY) & (pitches % 12 == np.arange(12))
+
     def continuation_of(self, events: np.ndarray) -> np.ndarray:
         if len(events) > 1 and events[-1, 1] == BOUNDARY:
             return events[:-1]
@@ -348,6 +360,11 @@ class ChordsCodec(Codec):
         turned = (np.maximum(codes - self.CHORD, 0)) << (semitones % 12)
         turned = self.CHORD + ((turned | turned >> 12) & 0xFFF)
         return np.where(codes < self.CHORD, moved, turned).astype(np.int32)
+
+    def pitch_classes(self) -> np.ndarray:
+        notes = np.arange(self.CHORD)[:, None] % 12 == np.arange(12)
+        masks = np.arange(4096)[:, None] >> np.arange(12) & 1
+        return np.concatenate([notes, masks.astype(bool)])
 
     def label(self, field: int, code: int) -> str:
         if code < self.CHORD:

@@ -373,7 +373,7 @@ class Exported:
         self.network = build_network(settings, window, vocabulary)
         rng = np.random.default_rng(5)
         for layer in self.network.layers:
-            if layer.name.startswith(("dense", "head", "condition", "embedding")):
+            if layer.name.startswith(("dense", "head", "condition", "embedding", "profile")):
                 layer.set_weights(
                     [w + 0.3 * rng.standard_normal(w.shape) for w in layer.get_weights()]
                 )
@@ -414,8 +414,10 @@ def exported(tmp_path_factory):
 
     def kinds(kind):
         return {
-            "chain": (ModelSettings(), WindowSpec(), "notes", None),
-            "small": (ModelSettings(**tiny, activation="gelu"), WindowSpec(6), "notes", None),
+            "chain": (ModelSettings(profile=32), WindowSpec(), "notes", None),
+            "small": (
+                ModelSettings(**tiny, profile=8, activation="gelu"), WindowSpec(6), "notes", None
+            ),
             "ending": (ModelSettings(**tiny), WindowSpec(6), "notes", end_soon),
             "paper": (ModelSettings("paper"), WindowSpec(75, "last"), "paper", None),
             "small paper": (

@@ -28,15 +28,17 @@ import numpy as np
 import tensorflow as tf
 
 from components.trainer import sampling as draws
+from components.trainer.profile import classes_of, seen_from
 from components.trainer.sampling import Prepared, Sampling
-from components.trainer.settings import ModelSettings
+from components.trainer.settings import PROFILE_DECAYS, PROFILE_SIZE, ModelSettings
 from music.codec import build_codec
 from music.vocabulary import Vocabulary
 from music.windows import WindowSpec
 
 # The widest vector of floats that a processor works on.
 _LANES = 16
-# h and c of the three layers, in this order, float32[N, u] each.
+# h and c of the three layers, in this order, float32[N, u] each; then the pitch-class
+# profile, float32[N, PROFILE_SIZE], of a model that has one.
 State = tuple[tf.Tensor, ...]
 # An event's fields as the vocabulary's indices, F of int32[N].
 Event = list[tf.Tensor]
@@ -56,6 +58,9 @@ class Weights:
       conditions: for each field f and each field g before it [V_g, dense], added
         before the activation: what the event's earlier fields say of this one.
       heads: for each field (kernel [dense, V_f], bias [V_f]).
+      profile: kernel [paces, 12, width], signal_kernel [dense, width], bias [width] and
+        readout [width] of the layer that reads the pitch-class profile
+        (`components.trainer.profile`); empty for a model without.
     """
 
     cells: tuple[tuple[np.ndarray, np.ndarray], ...]
@@ -63,6 +68,7 @@ class Weights:
     dense: tuple[tuple[np.ndarray, np.ndarray], ...]
     conditions: tuple[tuple[np.ndarray, ...], ...]
     heads: tuple[tuple[np.ndarray, np.ndarray], ...]
+    profile: tuple[np.ndarray, ...] = ()
 
 
 ACTIVATIONS = {
@@ -130,7 +136,18 @@ class InferenceModel(tf.Module):
         # All fields' dense layers read the same vector: one matmul makes them.
         self.dense = variable(np.concatenate([_with_bias(*pair) for pair in weights.dense], axis=1))
         self.conditions = [[variable(t) for t in tables] for tables in weights.conditions]
-        self.heads = [variable(_whole_lanes(_with_bias(*pair))) for pair in weights.heads]
+        heads = [_with_bias(*pair) for pair in weights.heads]
+        # The column that moves the profile and is moved by it; None without one.
+        self.pitched = self.codec.pitched if settings.profile else None
+        if self.pitched is not None:
+            classes = classes_of(vocabulary)
+            self.decays = np.repeat(np.float32(PROFILE_DECAYS), 12)
+            self.sounded = variable(np.tile(classes, len(PROFILE_DECAYS)) * (1 - self.decays))
+            reading, spread = _profile_layer(*weights.profile, classes)
+            self.reading = variable(reading)
+            # Both layers that the pitch depends on, one above the other: one matmul.
+            heads[self.pitched] = np.concatenate([spread, heads[self.pitched]])
+        self.heads = [variable(_whole_lanes(kernel)) for kernel in heads]
 
     # ---- codes and indices -------------------------------------------------
 
@@ -171,23 +188,27 @@ class InferenceModel(tf.Module):
 
     def zero_state(self, rows: tf.Tensor) -> State:
         """The state before any event."""
-        return tuple(tf.zeros([rows, u]) for u in self.settings.units for _ in ("h", "c"))
+        return tuple(tf.zeros([rows, size]) for size in self._state_sizes)
 
     def split_state(self, state: tf.Tensor) -> State:
         """The state as it travels, float32[N, state], in its parts."""
+        return tuple(tf.split(state, self._state_sizes, axis=1))
+
+    @property
+    def _state_sizes(self) -> list[int]:
         sizes = [size for u in self.settings.units for size in (u, u)]
-        return tuple(tf.split(state, sizes, axis=1))
+        return sizes if self.pitched is None else [*sizes, PROFILE_SIZE]
 
     def consume(self, event: Event, state: State, ones: tf.Tensor) -> State:
         """One event through the three layers.
 
         Args:
           event: F of int32[N].
-          state: h and c of each layer.
+          state: as `split_state` gives it.
           ones: float32[N, 1] of ones, for the biases.
 
         Returns:
-          The new state; its last part but one is the top layer's output.
+          The new state.
         """
         # What the first layer makes of an event was multiplied out beforehand.
         gates = tf.add_n(
@@ -200,12 +221,35 @@ class InferenceModel(tf.Module):
         for layer, kernel in enumerate(self.cells, start=1):
             signal = tf.concat([after[-2], state[2 * layer], ones], axis=1)
             after += _cell(tf.matmul(signal, kernel), state[2 * layer + 1])
+        if self.pitched is not None:
+            after.append(state[-1] * self.decays + _rows(self.sounded, event[self.pitched]))
         return tuple(after)
 
-    def before_heads(self, hidden: tf.Tensor, ones: tf.Tensor) -> list[tf.Tensor]:
-        """The dense layers' sums, from the top layer's output [N, u]: F of [N, dense]."""
+    def read(self, state: State) -> tf.Tensor:
+        """What the heads read of a state: float32[N, read_size]."""
+        top = state[2 * len(self.settings.units) - 2]
+        return top if self.pitched is None else tf.concat([top, state[-1]], axis=1)
+
+    @property
+    def read_size(self) -> int:
+        """The width of the top layer, and that of the profile of a model that has one."""
+        return self.settings.units[-1] + (0 if self.pitched is None else PROFILE_SIZE)
+
+    def before_heads(self, read: tf.Tensor, ones: tf.Tensor) -> list[tf.Tensor]:
+        """What `logits` begins with.
+
+        Args:
+          read: float32[N, read_size], as `read` gives it.
+          ones: float32[N, 1] of ones, for the biases.
+
+        Returns:
+          The dense layers' sums, F of [N, dense], and behind them the profile of a
+          model that has one.
+        """
+        width = self.settings.units[-1]
+        hidden, profile = tf.split(read, [width, self.read_size - width], axis=1)
         sums = tf.matmul(tf.concat([hidden, ones], axis=1), self.dense)
-        return tf.split(sums, self.fields, axis=1)
+        return [*tf.split(sums, self.fields, axis=1), profile]
 
     def logits(
         self, sums: list[tf.Tensor], field: int, earlier: Event, ones: tf.Tensor
@@ -225,15 +269,18 @@ class InferenceModel(tf.Module):
         terms = [sums[field]]
         for table, index in zip(self.conditions[field], earlier, strict=True):
             terms.append(_rows(table, index))
-        signal = ACTIVATIONS[self.settings.activation](tf.add_n(terms))
-        logits = tf.matmul(tf.concat([signal, ones], axis=1), self.heads[field])
+        signal = [ACTIVATIONS[self.settings.activation](tf.add_n(terms)), ones]
+        if field == self.pitched:
+            seen = tf.matmul(tf.concat([sums[-1], *signal], axis=1), self.reading)
+            signal = [tf.nn.relu(seen), *signal]
+        logits = tf.matmul(tf.concat(signal, axis=1), self.heads[field])
         # Chosen, not added: an addition would be fused with the matmul.
         kept = tf.range(logits.shape[-1])[None, :] < self.vocabulary.sizes[field]
         return tf.where(kept, logits, float("-inf"))
 
     def draw_event(
         self,
-        hidden: tf.Tensor,
+        read: tf.Tensor,
         uniform: list[tf.Tensor],
         sampling: Prepared,
         forbidden: tf.Tensor | None,
@@ -242,7 +289,7 @@ class InferenceModel(tf.Module):
         """The next event, field after field.
 
         Args:
-          hidden: float32[N, u].
+          read: float32[N, read_size], as `read` gives it.
           uniform: a random number for each field, F of float32[N, 1].
           sampling: the rows' settings.
           forbidden: what `draws.forbid` gave for the field that can end a song.
@@ -252,7 +299,7 @@ class InferenceModel(tf.Module):
           The event, and float32[N]: the event's log-probability in
           nats under the model itself (temperature 1, nothing cut off).
         """
-        sums = self.before_heads(hidden, ones)
+        sums = self.before_heads(read, ones)
         ending_field = None if self.ending is None else self.ending[0]
         event: Event = []
         chosen, masses = [], []
@@ -290,7 +337,7 @@ class InferenceModel(tf.Module):
 
         def body(t, state, outputs):
             state = self.consume(_at(by_time, t), state, ones)
-            return t + 1, state, outputs.write(t, state[-2])
+            return t + 1, state, outputs.write(t, self.read(state))
 
         _, _, outputs = tf.while_loop(
             lambda t, *_: t < steps - 1,
@@ -298,9 +345,9 @@ class InferenceModel(tf.Module):
             (tf.constant(0), self.zero_state(rows), outputs),
             maximum_iterations=steps - 1,
         )
-        width = self.settings.units[-1]
-        hidden = tf.transpose(tf.reshape(outputs.stack(), [steps - 1, rows, width]), [1, 0, 2])
-        nll = self._teacher_forced(tf.reshape(hidden, [-1, width]), indices[:, 1:], codes[:, 1:])
+        width = self.read_size
+        read = tf.transpose(tf.reshape(outputs.stack(), [steps - 1, rows, width]), [1, 0, 2])
+        nll = self._teacher_forced(tf.reshape(read, [-1, width]), indices[:, 1:], codes[:, 1:])
         nll = tf.reshape(nll, [rows, steps - 1])
 
         # The k-th scored event stands at index length - scored + k of the
@@ -312,13 +359,13 @@ class InferenceModel(tf.Module):
         place = tf.where(valid, tf.clip_by_value(place, 0, steps - 1), steps - 1)
         return tf.where(valid, tf.gather(padded, place, batch_dims=1), 0.0)
 
-    def _teacher_forced(self, hidden: tf.Tensor, target: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
+    def _teacher_forced(self, read: tf.Tensor, target: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
         target = tf.reshape(target, [-1, self.fields])
         codes = tf.reshape(codes, [-1, self.fields])
         earlier: Event = []
-        nll = tf.zeros([tf.shape(hidden)[0]])
-        ones = tf.ones_like(hidden[:, :1])
-        sums = self.before_heads(hidden, ones)
+        nll = tf.zeros([tf.shape(read)[0]])
+        ones = tf.ones_like(read[:, :1])
+        sums = self.before_heads(read, ones)
         for field in range(self.fields):
             logits = self.logits(sums, field, earlier, ones)
             nll += tf.nn.sparse_softmax_cross_entropy_with_logits(target[:, field], logits)
@@ -474,7 +521,9 @@ class InferenceModel(tf.Module):
 
         def body(s, memory, state, left, made, nats):
             after = read(memory, state)
-            event, log_prob = self.draw_event(after[-2], _at(columns, s), prepared, forbidden, ones)
+            event, log_prob = self.draw_event(
+                self.read(after), _at(columns, s), prepared, forbidden, ones
+            )
             # Rows that are done stand still; most calls have none before the end.
             state = _where(s < left, after, state, all_of=s < tf.reduce_min(left))
             if ending is not None:
@@ -537,6 +586,26 @@ def _whole_lanes(kernel: np.ndarray) -> np.ndarray:
     length is no multiple of a vector's would get other bits in another place.
     """
     return np.pad(kernel, [(0, 0), (0, -kernel.shape[1] % _LANES)])
+
+
+def _profile_layer(
+    kernel: np.ndarray,
+    signal_kernel: np.ndarray,
+    bias: np.ndarray,
+    readout: np.ndarray,
+    classes: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The layer that reads the profile, with its twelve turns written out.
+
+    Returns:
+      [PROFILE_SIZE + dense + 1, 12 width], from profile, signal and a one to what each
+      class sees; and [12 width, V], from there to what the codes' logits gain.
+    """
+    width = len(bias)
+    turned = kernel[:, seen_from()].reshape(PROFILE_SIZE, 12 * width)
+    told = np.tile(_with_bias(signal_kernel, bias), 12)
+    spread = classes.T[:, None, :] * readout[None, :, None]
+    return np.concatenate([turned, told]), spread.reshape(12 * width, -1)
 
 
 def _first_layer(

@@ -21,7 +21,9 @@ from keras import layers, ops
 
 from components.trainer.inference import Weights
 from components.trainer.lstm import SequenceLSTM
+from components.trainer.profile import PitchClassProfile, classes_of
 from components.trainer.settings import ModelSettings
+from music.codec import build_codec
 from music.vocabulary import Vocabulary
 from music.windows import WindowSpec
 
@@ -120,6 +122,7 @@ def _chain(settings: ModelSettings, vocabulary: Vocabulary) -> keras.Model:
     # windows it makes one a window and adds them up.
     flat = ops.reshape(signal, (-1, settings.units[-1]))
     nats = []
+    pitched = build_codec(dict(vocabulary.codec)).pitched
     for f, size in enumerate(sizes):
         terms = [
             layers.Dense(
@@ -137,6 +140,10 @@ def _chain(settings: ModelSettings, vocabulary: Vocabulary) -> keras.Model:
         logits = layers.Dense(
             size, kernel_regularizer=_regularizer(settings), dtype="float32", name=f"head_{f}"
         )(hidden)
+        if settings.profile and f == pitched:
+            logits += PitchClassProfile(
+                classes_of(vocabulary), settings.profile, dtype="float32", name="profile"
+            )([heard[:, :, f], hidden])
         nats.append(EventNats(dtype="float32")(logits, coming[:, :, f]))
     total = layers.Add(dtype="float32")(nats) if len(nats) > 1 else nats[0]
     return keras.Model([heard, coming], total, name="segue_chain")
@@ -169,4 +176,5 @@ def extract_weights(network: keras.Model, settings: ModelSettings) -> Weights:
             tuple(numbers(f"condition_{f}_{g}")[0] for g in range(f)) for f in range(fields)
         ),
         heads=tuple(pair(f"head_{f}") for f in range(fields)),
+        profile=tuple(numbers("profile")) if settings.profile else (),
     )

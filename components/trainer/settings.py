@@ -15,9 +15,13 @@ from music.windows import WindowSpec
 KINDS = ("paper", "chain")
 # What only `chain` has: with `paper` a value other than the default would say nothing.
 CHAIN_ONLY = {
-    "model": ("embedding", "variational", "event_dropout", "weight_drop"),
+    "model": ("embedding", "profile", "variational", "event_dropout", "weight_drop"),
     "training": ("transpose", "weight_decay"),
 }
+# Of the pitch-class profile: what is left of an event after the next one. Half of it
+# is left after one event, after seven, after fifty.
+PROFILE_DECAYS = (0.5, 0.9, 0.986)
+PROFILE_SIZE = 12 * len(PROFILE_DECAYS)
 ACTIVATIONS = ("relu", "tanh", "gelu", "sigmoid", "linear")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -35,6 +39,9 @@ class ModelSettings:
       activation: of that layer.
       dropout: share dropped between the layers, 0 <= dropout < 1.
       embedding: width of each field's embedding (`chain` only).
+      profile: units of the layer that reads the pitch-class profile of the song so
+        far and moves the next pitch by it (`components.trainer.profile`); 0 is none
+        (`chain` only).
       l1, l2: weight penalties on the dense layers.
       variational: whether a window's events all lose the same units (Gal and
         Ghahramani 2016), instead of others each (`chain` only).
@@ -50,6 +57,7 @@ class ModelSettings:
     activation: str = "relu"
     dropout: float = 0.5
     embedding: int = 64
+    profile: int = 0
     l1: float = 0.0
     l2: float = 0.0
     variational: bool = False
@@ -64,6 +72,7 @@ class ModelSettings:
         for name in ("dense", "embedding"):
             value = getattr(self, name)
             _check(1 <= value <= 8192, name, value, "1..8192")
+        _check(0 <= self.profile <= 8192, "profile", self.profile, "0..8192")
         _check(all(1 <= u <= 8192 for u in self.units), "units", self.units, "1..8192 each")
         for name in ("dropout", "event_dropout", "weight_drop"):
             share = getattr(self, name)
@@ -73,8 +82,8 @@ class ModelSettings:
 
     @property
     def state_size(self) -> int:
-        """h and c of the three layers, as they travel in one vector."""
-        return 2 * sum(self.units)
+        """h and c of the three layers, and the profile, as they travel in one vector."""
+        return 2 * sum(self.units) + (PROFILE_SIZE if self.profile else 0)
 
 
 @dataclasses.dataclass(frozen=True)

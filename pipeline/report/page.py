@@ -99,7 +99,7 @@ def _gates(record: Record) -> list[dict[str, Any]]:
             )
         )
     for finding in panel.get("findings", []):
-        least = finding["name"] == "coherence"
+        least = finding["name"] in ("coherence", "tonality")
         words = "{:.2f}" if least else "{:.0%}"
         value = finding["value"]
         rows.append(
@@ -124,6 +124,7 @@ _FINDINGS = {
     "copies": "songs that copy more than the composer",
     "degenerate": "degenerate songs",
     "coherence": "overlap with real songs, of what these reach",
+    "tonality": "keeping to a scale, of the way from no key to the training songs",
 }
 
 

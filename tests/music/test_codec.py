@@ -409,3 +409,23 @@ def test_chords_are_as_far_apart_as_the_pitch_classes_that_differ():
     c_major, c_minor, c_seventh = (128 + m for m in (0b10010001, 0b10001001, 0b10010010001))
     distances = CHORDS.distances(0, np.array([c_major]), np.array([c_major, c_seventh, c_minor]))
     assert distances.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("codec", [NotesCodec(), ChordsCodec()])
+@given(semitones=st.integers(-11, 11))
+def test_pitch_classes_turn_as_codes_are_transposed(codec, semitones):
+    table = codec.pitch_classes()
+    size = codec.fields[codec.pitched].size
+    assert table.shape == (size, 12)
+    codes = np.arange(size)
+    inside = (codes >= 12) & ((codes < 116) | (codes >= 128))
+    moved = codec.transpose(codes, semitones)
+    assert np.array_equal(table[moved][inside], np.roll(table, semitones, axis=1)[inside])
+
+
+def test_pitch_classes_are_those_that_a_code_sounds():
+    notes, chords = NotesCodec().pitch_classes(), ChordsCodec().pitch_classes()
+    assert np.flatnonzero(notes[61]).tolist() == [1]
+    assert not notes[128].any()
+    assert np.flatnonzero(chords[61]).tolist() == [1]
+    assert np.flatnonzero(chords[128 + 0b10010001]).tolist() == [0, 4, 7]

@@ -15,7 +15,7 @@ from music.measures.heard import Heard
 from music.measures.originality import SongIndex
 from music.measures.panel import PanelBounds, judge, sections
 from music.measures.reference import Reference, measure
-from music.song import Song
+from music.song import PITCH, Song
 
 BOUNDS = PanelBounds()
 
@@ -94,7 +94,44 @@ def test_noise_is_refused_as_a_set_though_no_song_is_degenerate(verdict):
         notes[:, 2] = rng.integers(50, 84, 120)
         noise.append(Song(notes))
     found = verdict(noise, PanelBounds(min_coherence=0.7))
-    assert [line.split()[0] for line in found.shortfalls] == ["overlap"]
+    assert [line.split()[0] for line in found.shortfalls] == ["overlap", "scale"]
+
+
+def in_no_key(songs):
+    """The same songs with every second note a semitone higher."""
+    made = []
+    for song in songs:
+        notes = song.notes.copy()
+        notes[::2, PITCH] += 1
+        made.append(Song(notes))
+    return made
+
+
+def test_songs_in_no_key_are_refused_where_the_composer_keeps_to_one(verdict):
+    fair = [song_of(200 + seed) for seed in range(8)]
+    alone = PanelBounds(min_coherence=0.0)
+    found = verdict(in_no_key(fair), alone)
+    (line,) = found.shortfalls
+    assert line.startswith("scale consistency 0.6")
+    assert "the training songs' 1.00" in line
+    assert verdict(in_no_key(fair), PanelBounds(min_coherence=0.0, min_tonality=0.0)).passed
+    # Half of the panel may wander before the whole of it does.
+    assert verdict([*in_no_key(fair[:3]), *fair[3:]], alone).passed
+
+
+def test_a_composer_without_a_key_asks_for_none():
+    songs = in_no_key([song_of(seed, 240) for seed in range(24)])
+    for number, song in enumerate(songs):
+        notes = song.notes.copy()
+        notes[:, PITCH] = np.random.default_rng(number).integers(48, 85, len(notes))
+        songs[number] = Song(notes, id=f"{number:064d}")
+    index = SongIndex.of([Heard(song, song.notes[:, 0]) for song in songs])
+    reference = Reference.of([measure(song, index, leave_out=True) for song in songs])
+    panel = in_no_key([song_of(200 + seed) for seed in range(8)])
+    found = judge(panel, [], reference, index, BOUNDS).findings[-1]
+    assert found.met
+    assert math.isnan(found.value)
+    assert found.words == "tonality cannot be told: the training songs keep to no key"
 
 
 def test_songs_longer_than_the_real_ones_are_compared_in_sections_as_long_as_these(
@@ -147,15 +184,17 @@ def test_of_a_handful_of_training_songs_copies_cannot_be_told(trained):
 def test_too_few_real_songs_refuse_nothing_and_say_so(reference, index):
     found = judge([song_of(200)], [song_of(300)], reference, index, BOUNDS)
     assert found.passed
-    assert math.isnan(found.findings[-1].value)
-    assert found.findings[-1].words.startswith("coherence cannot be told")
+    assert math.isnan(found.findings[2].value)
+    assert found.findings[2].words.startswith("coherence cannot be told")
 
 
 def test_a_verdict_is_strict_json_with_every_finding(verdict):
     silent = Song(np.zeros((0, 5), np.int32))
     found = verdict([song_of(200), silent])
     told = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert [one["name"] for one in told["findings"]] == ["copies", "degenerate", "coherence"]
+    assert [one["name"] for one in told["findings"]] == [
+        "copies", "degenerate", "coherence", "tonality"
+    ]  # fmt: skip
     assert told["songs"][1]["flags"] == ["it has no notes"]
 
 
