@@ -21,13 +21,10 @@ import numpy as np
 
 from music.codec import Codec
 from music.errors import SegueError, printable
-from music.measures import Copy, Reference, SongIndex
+from music.measures import INDEX_FILE, REFERENCE_FILE, Copy, Reference, SongIndex
 from music.measures.originality import PERCENTILE
 from music.song import ONSET, Song
 from music.statistics import bar_ticks
-
-# Beside each other in a MusicReference (`components.files`).
-_REFERENCE_FILE, _INDEX_FILE = "reference.json", "index.zip"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +90,8 @@ class OriginalityCheck:
           SegueError: it cannot be read.
         """
         try:
-            reference = Reference.from_json((folder / _REFERENCE_FILE).read_text("utf-8"))
-            with open(folder / _INDEX_FILE, "rb") as file:
+            reference = Reference.from_json((folder / REFERENCE_FILE).read_text("utf-8"))
+            with open(folder / INDEX_FILE, "rb") as file:
                 return cls(SongIndex.load(file), reference, percentile)
         except Exception as error:  # whatever a damaged file makes its readers say
             reason = getattr(error, "strerror", None) or "it is damaged"

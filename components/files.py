@@ -6,14 +6,16 @@ TFX nor TensorFlow.
 
 from __future__ import annotations
 
+from music.measures import INDEX_FILE as INDEX_FILE
+from music.measures import REFERENCE_FILE as REFERENCE_FILE
+
 # Verdicts: what became of all files, counted.
 SUMMARY_FILE = "summary.json"
 # MusicVocabulary, and beside the windows of Examples.
 VOCABULARY_FILE = "vocabulary.json"
-# MusicReference: what the training songs say together, each by itself, and their index.
-REFERENCE_FILE = "reference.json"
+# MusicReference, beside what the training songs say together and their index (which the
+# client reads as well: music.measures names them): each song by itself.
 MEASURES_FILE = "songs.jsonl"
-INDEX_FILE = "index.zip"
 # ModelRun: every epoch, and held-out nats by position in the song.
 HISTORY_FILE = "history.json"
 POSITIONS_FILE = "positions.json"

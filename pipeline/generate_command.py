@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from client.defaults import DEFAULT_STEPS, DEFAULT_TRIES
 from music.errors import SegueError
 from pipeline.options import AS_JSON, DEFAULT_ROOT, counter
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 def _sampling_options(command: Callable) -> Callable:
     options = [
-        click.option("--steps", type=int, default=250, show_default=True, help="Events to make."),
+        click.option(
+            "--steps", type=int, default=DEFAULT_STEPS, show_default=True, help="Events to make."
+        ),
         click.option(
             "--temperature", type=float, default=1.0, show_default=True, help="0: the likeliest."
         ),
@@ -63,7 +66,13 @@ def _sampling(values: dict[str, Any]) -> Sampling:
     is_flag=True,
     help="Make it again from where it copies more than the composer's songs share.",
 )
-@click.option("--tries", type=int, default=8, show_default=True, help="How often, with --original.")
+@click.option(
+    "--tries",
+    type=int,
+    default=DEFAULT_TRIES,
+    show_default=True,
+    help="How often, with --original.",
+)
 @click.option("--stream", is_flag=True, help="Make it in chunks, and show how it grows.")
 @click.option("--paper-loop", is_flag=True, help="One call a note over a sliding window.")
 @click.option("--target", default="127.0.0.1:8500", show_default=True, help="The model server.")

@@ -28,17 +28,17 @@ import numpy as np
 import tensorflow as tf
 
 from components.trainer import sampling as draws
-from components.trainer.profile import classes_of, seen_from
+from components.trainer.profile import views, written_out
 from components.trainer.sampling import Prepared, Sampling
-from components.trainer.settings import PROFILE_DECAYS, PROFILE_SIZE, ModelSettings
+from components.trainer.settings import ModelSettings
 from music.codec import build_codec
 from music.vocabulary import Vocabulary
 from music.windows import WindowSpec
 
 # The widest vector of floats that a processor works on.
 _LANES = 16
-# h and c of the three layers, in this order, float32[N, u] each; then the pitch-class
-# profile, float32[N, PROFILE_SIZE], of a model that has one.
+# h and c of the three layers, in this order, float32[N, u] each; then the profile, as
+# float32[N, 36] and [N, 256], of a model that has one.
 State = tuple[tf.Tensor, ...]
 # An event's fields as the vocabulary's indices, F of int32[N].
 Event = list[tf.Tensor]
@@ -58,9 +58,9 @@ class Weights:
       conditions: for each field f and each field g before it [V_g, dense], added
         before the activation: what the event's earlier fields say of this one.
       heads: for each field (kernel [dense, V_f], bias [V_f]).
-      profile: kernel [paces, 12, width], signal_kernel [dense, width], bias [width] and
-        readout [width] of the layer that reads the pitch-class profile
-        (`components.trainer.profile`); empty for a model without.
+      profile: for each view (`components.trainer.profile`) kernel [paces, distances,
+        width], signal_kernel [dense, width], bias [width] and readout [width]; empty for
+        a model without.
     """
 
     cells: tuple[tuple[np.ndarray, np.ndarray], ...]
@@ -68,7 +68,7 @@ class Weights:
     dense: tuple[tuple[np.ndarray, np.ndarray], ...]
     conditions: tuple[tuple[np.ndarray, ...], ...]
     heads: tuple[tuple[np.ndarray, np.ndarray], ...]
-    profile: tuple[np.ndarray, ...] = ()
+    profile: tuple[tuple[np.ndarray, ...], ...] = ()
 
 
 ACTIVATIONS = {
@@ -137,16 +137,24 @@ class InferenceModel(tf.Module):
         self.dense = variable(np.concatenate([_with_bias(*pair) for pair in weights.dense], axis=1))
         self.conditions = [[variable(t) for t in tables] for tables in weights.conditions]
         heads = [_with_bias(*pair) for pair in weights.heads]
-        # The column that moves the profile and is moved by it; None without one.
-        self.pitched = self.codec.pitched if settings.profile else None
-        if self.pitched is not None:
-            classes = classes_of(vocabulary)
-            self.decays = np.repeat(np.float32(PROFILE_DECAYS), 12)
-            self.sounded = variable(np.tile(classes, len(PROFILE_DECAYS)) * (1 - self.decays))
-            reading, spread = _profile_layer(*weights.profile, classes)
-            self.reading = variable(reading)
-            # Both layers that the pitch depends on, one above the other: one matmul.
+        # The column that moves the profile and is moved by it.
+        self.pitched = self.codec.pitched
+        self.views = views(vocabulary) if settings.profile else ()
+        self.decays, self.sounded, self.turned, told = [], [], [], []
+        for view, (kernel, signal_kernel, bias, readout) in zip(
+            self.views, weights.profile, strict=True
+        ):
+            decays = np.repeat(np.array(view.decays, np.float32), view.sounded.shape[1])
+            self.decays.append(decays)
+            self.sounded.append(variable(np.tile(view.sounded, len(view.decays)) * (1 - decays)))
+            self.turned.append(variable(written_out(kernel, view)))
+            told.append(_with_bias(signal_kernel, bias))
+            # What the pitch's logits depend on is stacked: one matmul for all of it.
+            spread = view.codes[:, None, :] * readout[None, :, None]
+            spread = spread.reshape(-1, view.codes.shape[1])
             heads[self.pitched] = np.concatenate([spread, heads[self.pitched]])
+        if told:
+            self.told = variable(np.concatenate(told, axis=1))
         self.heads = [variable(_whole_lanes(kernel)) for kernel in heads]
 
     # ---- codes and indices -------------------------------------------------
@@ -197,7 +205,7 @@ class InferenceModel(tf.Module):
     @property
     def _state_sizes(self) -> list[int]:
         sizes = [size for u in self.settings.units for size in (u, u)]
-        return sizes if self.pitched is None else [*sizes, PROFILE_SIZE]
+        return [*sizes, *(view.size for view in self.views)]
 
     def consume(self, event: Event, state: State, ones: tf.Tensor) -> State:
         """One event through the three layers.
@@ -221,19 +229,20 @@ class InferenceModel(tf.Module):
         for layer, kernel in enumerate(self.cells, start=1):
             signal = tf.concat([after[-2], state[2 * layer], ones], axis=1)
             after += _cell(tf.matmul(signal, kernel), state[2 * layer + 1])
-        if self.pitched is not None:
-            after.append(state[-1] * self.decays + _rows(self.sounded, event[self.pitched]))
+        profile = state[2 * len(self.settings.units) :]
+        for before, decays, sounded in zip(profile, self.decays, self.sounded, strict=True):
+            after.append(before * decays + _rows(sounded, event[self.pitched]))
         return tuple(after)
 
     def read(self, state: State) -> tf.Tensor:
         """What the heads read of a state: float32[N, read_size]."""
-        top = state[2 * len(self.settings.units) - 2]
-        return top if self.pitched is None else tf.concat([top, state[-1]], axis=1)
+        top = 2 * len(self.settings.units) - 2
+        return tf.concat([state[top], *state[top + 2 :]], axis=1) if self.views else state[top]
 
     @property
     def read_size(self) -> int:
         """The width of the top layer, and that of the profile of a model that has one."""
-        return self.settings.units[-1] + (0 if self.pitched is None else PROFILE_SIZE)
+        return self.settings.units[-1] + sum(view.size for view in self.views)
 
     def before_heads(self, read: tf.Tensor, ones: tf.Tensor) -> list[tf.Tensor]:
         """What `logits` begins with.
@@ -243,13 +252,13 @@ class InferenceModel(tf.Module):
           ones: float32[N, 1] of ones, for the biases.
 
         Returns:
-          The dense layers' sums, F of [N, dense], and behind them the profile of a
-          model that has one.
+          The dense layers' sums, F of [N, dense], and behind them the profile, view by
+          view, of a model that has one.
         """
-        width = self.settings.units[-1]
-        hidden, profile = tf.split(read, [width, self.read_size - width], axis=1)
+        sizes = [self.settings.units[-1], *(view.size for view in self.views)]
+        hidden, *profile = tf.split(read, sizes, axis=1) if self.views else [read]
         sums = tf.matmul(tf.concat([hidden, ones], axis=1), self.dense)
-        return [*tf.split(sums, self.fields, axis=1), profile]
+        return [*tf.split(sums, self.fields, axis=1), *profile]
 
     def logits(
         self, sums: list[tf.Tensor], field: int, earlier: Event, ones: tf.Tensor
@@ -269,14 +278,21 @@ class InferenceModel(tf.Module):
         terms = [sums[field]]
         for table, index in zip(self.conditions[field], earlier, strict=True):
             terms.append(_rows(table, index))
-        signal = [ACTIVATIONS[self.settings.activation](tf.add_n(terms)), ones]
-        if field == self.pitched:
-            seen = tf.matmul(tf.concat([sums[-1], *signal], axis=1), self.reading)
-            signal = [tf.nn.relu(seen), *signal]
-        logits = tf.matmul(tf.concat(signal, axis=1), self.heads[field])
+        signal = tf.concat([ACTIVATIONS[self.settings.activation](tf.add_n(terms)), ones], axis=1)
+        if self.views and field == self.pitched:
+            signal = tf.concat([*self._seen(sums[self.fields :], signal), signal], axis=1)
+        logits = tf.matmul(signal, self.heads[field])
         # Chosen, not added: an addition would be fused with the matmul.
         kept = tf.range(logits.shape[-1])[None, :] < self.vocabulary.sizes[field]
         return tf.where(kept, logits, float("-inf"))
+
+    def _seen(self, profile: list[tf.Tensor], signal: tf.Tensor) -> list[tf.Tensor]:
+        """What every tone sees, float32[N, m width] of each view, the last one first."""
+        told = tf.split(tf.matmul(signal, self.told), len(self.views), axis=1)
+        return [
+            tf.nn.relu(tf.matmul(view, turned) + tf.tile(one, [1, turned.shape[1] // one.shape[1]]))
+            for view, turned, one in reversed(list(zip(profile, self.turned, told, strict=True)))
+        ]
 
     def draw_event(
         self,
@@ -586,26 +602,6 @@ def _whole_lanes(kernel: np.ndarray) -> np.ndarray:
     length is no multiple of a vector's would get other bits in another place.
     """
     return np.pad(kernel, [(0, 0), (0, -kernel.shape[1] % _LANES)])
-
-
-def _profile_layer(
-    kernel: np.ndarray,
-    signal_kernel: np.ndarray,
-    bias: np.ndarray,
-    readout: np.ndarray,
-    classes: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The layer that reads the profile, with its twelve turns written out.
-
-    Returns:
-      [PROFILE_SIZE + dense + 1, 12 width], from profile, signal and a one to what each
-      class sees; and [12 width, V], from there to what the codes' logits gain.
-    """
-    width = len(bias)
-    turned = kernel[:, seen_from()].reshape(PROFILE_SIZE, 12 * width)
-    told = np.tile(_with_bias(signal_kernel, bias), 12)
-    spread = classes.T[:, None, :] * readout[None, :, None]
-    return np.concatenate([turned, told]), spread.reshape(12 * width, -1)
 
 
 def _first_layer(

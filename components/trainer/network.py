@@ -21,7 +21,7 @@ from keras import layers, ops
 
 from components.trainer.inference import Weights
 from components.trainer.lstm import SequenceLSTM
-from components.trainer.profile import PitchClassProfile, classes_of
+from components.trainer.profile import Profile, views
 from components.trainer.settings import ModelSettings
 from music.codec import build_codec
 from music.vocabulary import Vocabulary
@@ -141,9 +141,10 @@ def _chain(settings: ModelSettings, vocabulary: Vocabulary) -> keras.Model:
             size, kernel_regularizer=_regularizer(settings), dtype="float32", name=f"head_{f}"
         )(hidden)
         if settings.profile and f == pitched:
-            logits += PitchClassProfile(
-                classes_of(vocabulary), settings.profile, dtype="float32", name="profile"
-            )([heard[:, :, f], hidden])
+            gains = [Profile(view, settings.profile) for view in views(vocabulary)]
+            logits = layers.Add(dtype="float32")(
+                [logits, *(gain([heard[:, :, f], hidden]) for gain in gains)]
+            )
         nats.append(EventNats(dtype="float32")(logits, coming[:, :, f]))
     total = layers.Add(dtype="float32")(nats) if len(nats) > 1 else nats[0]
     return keras.Model([heard, coming], total, name="segue_chain")
@@ -176,5 +177,7 @@ def extract_weights(network: keras.Model, settings: ModelSettings) -> Weights:
             tuple(numbers(f"condition_{f}_{g}")[0] for g in range(f)) for f in range(fields)
         ),
         heads=tuple(pair(f"head_{f}") for f in range(fields)),
-        profile=tuple(numbers("profile")) if settings.profile else (),
+        profile=tuple(
+            tuple(numbers(name)) for name in ("profile_classes", "profile_pitches") if name in names
+        ),
     )

@@ -1,75 +1,131 @@
-"""The pitch-class profile: which key a song is in, as its own notes tell it.
+"""The profile: what the song has sounded, and where it may go from there in any key.
 
-An LSTM that is shown every crop in thirteen keys has to learn each interval and
-each scale thirteen times over, and learns them late: its songs wander through all
-twelve tones. What a key is does not depend on the key. So the song keeps a running
-count of its pitch classes (a pitch-class profile, as in Fujishima 1999; of key and
-profile see Krumhansl 1990, "Cognitive Foundations of Musical Pitch"), at several
-paces of forgetting, and a small layer reads it from each of the twelve classes in
-turn, with the same weights: what the profile looks like from there, whatever the
-key, and how likely that class makes it. Such weight sharing over the twelve
-transpositions is what Lattner, Grachten and Widmer (2018) ask of a model of music.
+An LSTM that is shown every crop in thirteen keys has to learn each interval and each
+scale thirteen times over, and learns them late: its songs wander through all twelve
+tones. What a key is does not depend on the key, nor what a step up is on where it
+begins. So the song keeps running counts of what it has sounded, at several paces of
+forgetting, and a small layer looks at them from each tone in turn, with the same
+weights: what they look like from there, and how likely that makes the tone. Such weight
+sharing over transpositions is what Lattner, Grachten and Widmer (2018) ask of a model
+of music. There are two views:
 
-With m[d, j] the profile of pace d, a the head's hidden layer and c a pitch class,
+- `classes`, the pitch-class profile (Fujishima 1999; of key and profile see Krumhansl
+  1990, "Cognitive Foundations of Musical Pitch"): all twelve classes, seen from each
+  of them. It knows the key, and the harmony of the last notes.
+- `pitches`: the last notes themselves, two octaves up and down, seen from each pitch.
+  It knows intervals, voices and where they lie.
 
-    z[c] = relu(sum over d, k of m[d, (c + k) mod 12] K[d, k] + a B + b),
-    g[c] = z[c] . v,
+With m[d, j] the profile of pace d, a the head's hidden layer and t a tone,
 
-and the logit of a code gains the sum of g over the classes that it sounds. v
-begins at zero: the layer begins as if it was not there.
+    z[t] = relu(sum over d, k of m[d, t + k] K[d, k] + a B + b),    g[t] = z[t] . v,
+
+where t + k goes round in twelve classes, and stops at the reach in pitches; the logit
+of a code gains g of the pitch that it is, and the sum of g over the classes that it
+sounds. v begins at zero: the layer begins as if it was not there.
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from components.trainer.settings import PROFILE_DECAYS, PROFILE_SIZE
+from components.trainer.settings import CLASS_DECAYS, PITCH_DECAYS
 from music.codec import build_codec
 from music.vocabulary import Vocabulary
 
-PACES = len(PROFILE_DECAYS)
+PITCHES = 128
+# Semitones up and down that a pitch sees.
+REACH = 24
 
 
-def classes_of(vocabulary: Vocabulary) -> np.ndarray:
-    """The pitch classes of the kept codes of the pitched field, float32[V, 12]."""
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A way to look at what was sounded, of n tones from each of m.
+
+    Attributes:
+      name: of its layer.
+      decays: what is left of an event after the next one, a pace each.
+      sounded: float32[V, n], the tones that each kept code sounds.
+      offsets: int32[n, m], the row of the kernel by which a tone is seen from another;
+        `distances` where it is out of sight.
+      distances: the number of the kernel's rows, a pace.
+      codes: float32[m, V], which codes a tone moves.
+    """
+
+    name: str
+    decays: tuple[float, ...]
+    sounded: np.ndarray
+    offsets: np.ndarray
+    distances: int
+    codes: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """The numbers of its profile: paces times n."""
+        return len(self.decays) * self.sounded.shape[1]
+
+
+def views(vocabulary: Vocabulary) -> tuple[View, View]:
+    """Both views of the pitched field of a vocabulary."""
     codec = build_codec(dict(vocabulary.codec))
-    kept = vocabulary.fields[codec.pitched].kept
-    return codec.pitch_classes()[list(kept)].astype(np.float32)
+    kept = np.array(vocabulary.fields[codec.pitched].kept, np.int32)
+    classes = codec.pitch_classes()[kept].astype(np.float32)
+    tones = np.arange(12)
+    pitches = np.arange(PITCHES)
+    pitched = (kept[:, None] == pitches[None, :]).astype(np.float32)
+    own = kept[kept < PITCHES]
+    seen = pitches[:, None] - own[None, :] + REACH
+    return (
+        View(
+            "classes", CLASS_DECAYS, classes, (tones[:, None] - tones[None, :]) % 12, 12, classes.T
+        ),
+        View(
+            "pitches",
+            PITCH_DECAYS,
+            pitched,
+            np.where((seen >= 0) & (seen <= 2 * REACH), seen, 2 * REACH + 1),
+            2 * REACH + 1,
+            pitched.T[own],
+        ),
+    )
 
 
-def seen_from() -> np.ndarray:
-    """int32[12 (j), 12 (c)]: the place k of class j as it is seen from class c."""
-    classes = np.arange(12)
-    return (classes[:, None] - classes[None, :]) % 12
+def written_out(kernel: np.ndarray, view: View) -> np.ndarray:
+    """A kernel float[paces, distances, width] from every tone: [size, m width]."""
+    unseen = np.zeros_like(kernel[:, :1])
+    turned = np.concatenate([kernel, unseen], axis=1)[:, view.offsets]
+    return turned.reshape(view.size, -1)
 
 
 @keras.saving.register_keras_serializable("segue")
-class PitchClassProfile(layers.Layer):
-    """What the profile of the events so far adds to the logits of the pitched field.
+class Profile(layers.Layer):
+    """What a view of the events so far adds to the logits of the pitched field.
 
     Takes the heard events' indices int32[N, T] and the head's hidden layer
     float[N * T, dense]; gives float32[N * T, V].
 
-    Weights: kernel [PACES, 12, width], signal_kernel [dense, width], bias [width],
-    readout [width].
+    Weights: kernel [paces, distances, width], signal_kernel [dense, width], bias
+    [width], readout [width].
 
     Args:
-      classes: float32[V, 12], as `classes_of` gives them.
+      view: what is looked at.
       width: units of the layer.
     """
 
-    def __init__(self, classes: np.ndarray, width: int, **kwargs):
-        super().__init__(**kwargs)
-        self.classes = np.asarray(classes, np.float32)
+    def __init__(self, view: View, width: int, **kwargs):
+        super().__init__(name=f"profile_{view.name}", dtype="float32", **kwargs)
+        self.view = view
         self.width = width
 
     def build(self, shapes):
         _, hidden = shapes
-        normal = keras.initializers.RandomNormal(stddev=1.0)
         self.kernel = self.add_weight(
-            shape=(PACES, 12, self.width), initializer=normal, name="kernel"
+            shape=(len(self.view.decays), self.view.distances, self.width),
+            initializer=keras.initializers.RandomNormal(stddev=1.0),
+            name="kernel",
         )
         self.signal_kernel = self.add_weight(
             shape=(hidden[-1], self.width), initializer="glorot_uniform", name="signal_kernel"
@@ -79,36 +135,40 @@ class PitchClassProfile(layers.Layer):
 
     def call(self, inputs):
         heard, hidden = inputs
-        hidden = ops.cast(hidden, "float32")
-        profile = ops.reshape(profiles(ops.take(self.classes, heard, axis=0)), (-1, PROFILE_SIZE))
-        turned = ops.reshape(ops.take(self.kernel, seen_from(), axis=1), (PROFILE_SIZE, -1))
-        seen = ops.reshape(ops.matmul(profile, turned), (-1, 12, self.width))
-        told = ops.matmul(hidden, self.signal_kernel) + self.bias
-        read = ops.relu(seen + told[:, None, :])
-        return ops.matmul(ops.matmul(read, self.readout), self.classes.T)
+        view, width = self.view, self.width
+        sounded = ops.take(view.sounded, heard, axis=0)
+        profile = ops.reshape(profiles(sounded, view.decays), (-1, view.size))
+        kernel = ops.pad(self.kernel, ((0, 0), (0, 1), (0, 0)))
+        turned = ops.reshape(ops.take(kernel, view.offsets, axis=1), (view.size, -1))
+        seen = ops.reshape(ops.matmul(profile, turned), (-1, len(view.codes), width))
+        told = ops.matmul(ops.cast(hidden, "float32"), self.signal_kernel) + self.bias
+        read = ops.reshape(ops.relu(seen + told[:, None, :]), (-1, width))
+        gain = ops.reshape(ops.matmul(read, self.readout[:, None]), (-1, len(view.codes)))
+        return ops.matmul(gain, view.codes)
 
     def compute_output_shape(self, shapes):
-        return (shapes[1][0], len(self.classes))
-
-    def get_config(self):
-        return {**super().get_config(), "classes": self.classes.tolist(), "width": self.width}
+        return (shapes[1][0], self.view.codes.shape[1])
 
 
-def profiles(sounded):
+def profiles(sounded, decays):
     """The profile after each event.
 
     Args:
-      sounded: float32[N, T, 12], the classes that each event sounds.
+      sounded: float32[N, T, n], what each event sounds.
+      decays: a number below 1 for each pace.
 
     Returns:
-      float32[N, T, PACES, 12]: pace d's is (1 - decay) times the sum of what was
+      float32[N, T, paces, n]: pace d's is (1 - decay) times the sum of what was
       sounded, an event's share falling by decay with each later one.
     """
-    steps = ops.shape(sounded)[1]
-    place = ops.arange(steps)
+    place = ops.arange(ops.shape(sounded)[1])
     age = ops.cast(place[:, None] - place[None, :], "float32")
     weights = [
         ops.where(age >= 0, (1 - decay) * ops.power(decay, ops.maximum(age, 0.0)), 0.0)
-        for decay in PROFILE_DECAYS
+        for decay in decays
     ]
-    return ops.einsum("dts,nsc->ntdc", ops.stack(weights), sounded)
+    # One matmul a window: [paces T, T] by [T, n].
+    steps = ops.shape(sounded)[1]
+    stacked = ops.reshape(ops.stack(weights, axis=1), (-1, steps))
+    made = ops.matmul(stacked, sounded)
+    return ops.reshape(made, (-1, steps, len(decays), sounded.shape[-1]))

@@ -18,10 +18,11 @@ CHAIN_ONLY = {
     "model": ("embedding", "profile", "variational", "event_dropout", "weight_drop"),
     "training": ("transpose", "weight_decay"),
 }
-# Of the pitch-class profile: what is left of an event after the next one. Half of it
-# is left after one event, after seven, after fifty.
-PROFILE_DECAYS = (0.5, 0.9, 0.986)
-PROFILE_SIZE = 12 * len(PROFILE_DECAYS)
+# Of the profile (components/trainer/profile.py): what is left of an event after the next
+# one. Half of a pitch class is left after one event, after seven, after fifty; half of a
+# pitch after one, after three.
+CLASS_DECAYS, PITCH_DECAYS = (0.5, 0.9, 0.986), (0.5, 0.8)
+PROFILE_SIZE = 12 * len(CLASS_DECAYS) + 128 * len(PITCH_DECAYS)
 ACTIVATIONS = ("relu", "tanh", "gelu", "sigmoid", "linear")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -39,9 +40,9 @@ class ModelSettings:
       activation: of that layer.
       dropout: share dropped between the layers, 0 <= dropout < 1.
       embedding: width of each field's embedding (`chain` only).
-      profile: units of the layer that reads the pitch-class profile of the song so
-        far and moves the next pitch by it (`components.trainer.profile`); 0 is none
-        (`chain` only).
+      profile: units of the layers that look at what the song has sounded so far, alike
+        in all keys, and move the next pitch by it (`components.trainer.profile`); 0 is
+        none (`chain` only).
       l1, l2: weight penalties on the dense layers.
       variational: whether a window's events all lose the same units (Gal and
         Ghahramani 2016), instead of others each (`chain` only).

@@ -17,11 +17,20 @@ from music.measures.features import FEATURES, features
 from music.measures.heard import Heard, as_heard
 from music.measures.originality import Copy, Originality, SelfBorrowing, SongIndex
 from music.measures.panel import Finding, Judged, PanelBounds, PanelVerdict, judge
-from music.measures.reference import Measures, Reference, Spread, measure
+from music.measures.reference import (
+    INDEX_FILE,
+    REFERENCE_FILE,
+    Measures,
+    Reference,
+    Spread,
+    measure,
+)
 
 __all__ = [
     "DESCRIPTORS",
     "FEATURES",
+    "INDEX_FILE",
+    "REFERENCE_FILE",
     "Bounds",
     "Coherence",
     "Copy",

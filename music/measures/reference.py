@@ -21,6 +21,9 @@ from music.measures.descriptors import DESCRIPTORS, describe
 from music.measures.originality import Originality, SelfBorrowing, SongIndex
 from music.song import Song
 
+# What both are called where they are kept.
+REFERENCE_FILE, INDEX_FILE = "reference.json", "index.zip"
+
 
 @dataclasses.dataclass(frozen=True)
 class Measures:

@@ -1,4 +1,4 @@
-"""The pitch-class profile: by hand, in every key, and at no cost where it has nothing to say."""
+"""The profile: by hand, in every key, and at no cost where it has nothing to say."""
 
 import keras
 import numpy as np
@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 
 from components.trainer.inference import InferenceModel
 from components.trainer.network import build_network, extract_weights
-from components.trainer.profile import PitchClassProfile, classes_of, profiles
-from components.trainer.settings import PROFILE_DECAYS, ModelSettings
-from music.codec import NotesCodec
+from components.trainer.profile import REACH, Profile, profiles, views
+from components.trainer.settings import (
+    CLASS_DECAYS,
+    PITCH_DECAYS,
+    PROFILE_SIZE,
+    ModelSettings,
+)
+from music.codec import ChordsCodec, NotesCodec, build_codec
 from music.vocabulary import build_vocabulary
 from music.windows import WindowSpec
 
@@ -21,9 +26,12 @@ EVERY_PITCH = build_vocabulary(
 )
 
 
-def layer_of(vocabulary, width=5, dense=8, seed=0):
+CLASSES, PITCHES = 0, 1
+
+
+def layer_of(vocabulary, view, width=5, dense=8, seed=0):
     """A layer with no weight at zero."""
-    layer = PitchClassProfile(classes_of(vocabulary), width)
+    layer = Profile(views(vocabulary)[view], width)
     layer.build([(None, None), (None, dense)])
     rng = np.random.default_rng(seed)
     layer.set_weights([rng.standard_normal(w.shape) for w in layer.get_weights()])
@@ -33,45 +41,67 @@ def layer_of(vocabulary, width=5, dense=8, seed=0):
 def test_a_profile_is_what_was_sounded_and_falls_with_every_later_event():
     rng = np.random.default_rng(0)
     sounded = rng.integers(0, 2, (2, 9, 12)).astype(np.float32)
-    made = profiles(sounded).numpy()
-    assert made.shape == (2, 9, len(PROFILE_DECAYS), 12)
-    wanted = np.zeros((2, len(PROFILE_DECAYS), 12))
+    made = profiles(sounded, CLASS_DECAYS).numpy()
+    assert made.shape == (2, 9, 3, 12)
+    wanted = np.zeros((2, 3, 12))
     for event in range(9):
-        for pace, decay in enumerate(PROFILE_DECAYS):
+        for pace, decay in enumerate(CLASS_DECAYS):
             wanted[:, pace] = decay * wanted[:, pace] + (1 - decay) * sounded[:, event]
         np.testing.assert_allclose(made[:, event], wanted, atol=1e-6)
 
 
+def sounds(code, view):
+    """The tones of a code of `chords`, whose first 128 are those of `notes`."""
+    pitches = ChordsCodec().pitches(code) if code != 128 else []
+    if view == CLASSES:
+        return sorted({pitch % 12 for pitch in pitches})
+    return pitches if code < 128 else []
+
+
+@pytest.mark.parametrize("view", [CLASSES, PITCHES])
 @pytest.mark.parametrize("name", ["notes", "chords"])
-def test_what_a_code_gains_is_worked_out_by_hand(vocabulary, name):
+def test_what_a_code_gains_is_worked_out_by_hand(vocabulary, name, view):
     known = vocabulary(name)
-    layer = layer_of(known)
+    layer = layer_of(known, view)
     kernel, signal_kernel, bias, readout = (w.astype(np.float64) for w in layer.get_weights())
     rng = np.random.default_rng(1)
-    classes = classes_of(known)
-    heard = rng.integers(0, len(classes), (2, 6))
+    kept = known.fields[build_codec(dict(known.codec)).pitched].kept
+    heard = rng.integers(0, len(kept), (2, 6))
     hidden = rng.standard_normal((12, 8))
-    profile = profiles(classes[heard]).numpy().reshape(12, len(PROFILE_DECAYS), 12)
-    wanted = np.zeros((12, len(classes)))
-    for row in range(12):
-        told = hidden[row] @ signal_kernel + bias
-        gain = np.zeros(12)
-        for c in range(12):
-            seen = sum(
-                profile[row, pace, (c + k) % 12] * kernel[pace, k]
-                for pace in range(len(PROFILE_DECAYS))
-                for k in range(12)
-            )
-            gain[c] = np.maximum(seen + told, 0) @ readout
-        wanted[row] = classes @ gain
+    decays, tones = ((CLASS_DECAYS, 12), (PITCH_DECAYS, 128))[view]
+    wanted = np.zeros((2, 6, len(kept)))
+    for song in range(2):
+        profile = np.zeros((len(decays), tones))
+        for event in range(6):
+            profile *= np.array(decays)[:, None]
+            for tone in sounds(kept[heard[song, event]], view):
+                profile[:, tone] += 1 - np.array(decays)
+            told = hidden[6 * song + event] @ signal_kernel + bias
+            gain = np.zeros(tones)
+            for tone in range(tones):
+                seen = np.zeros(5)
+                for pace in range(len(decays)):
+                    if view == CLASSES:
+                        for k in range(12):
+                            seen += profile[pace, (tone + k) % 12] * kernel[pace, k]
+                    else:
+                        for k in range(-REACH, REACH + 1):
+                            if 0 <= tone + k < 128:
+                                seen += profile[pace, tone + k] * kernel[pace, k + REACH]
+                gain[tone] = np.maximum(seen + told, 0) @ readout
+            for index, code in enumerate(kept):
+                wanted[song, event, index] = sum(gain[tone] for tone in sounds(code, view))
     made = layer([heard, hidden.astype(np.float32)]).numpy()
-    np.testing.assert_allclose(made, wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(made, wanted.reshape(12, -1), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("view", [CLASSES, PITCHES])
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(24, 100), min_size=1, max_size=12), st.integers(-11, 11))
-def test_in_another_key_every_pitch_gains_what_it_gained_in_this_one(pitches, semitones):
-    layer = layer_of(EVERY_PITCH)
+@given(
+    pitches=st.lists(st.integers(40, 87), min_size=1, max_size=12), semitones=st.integers(-11, 11)
+)
+def test_in_another_key_every_pitch_gains_what_it_gained_in_this_one(view, pitches, semitones):
+    layer = layer_of(EVERY_PITCH, view)
     hidden = np.random.default_rng(2).standard_normal((len(pitches), 8)).astype(np.float32)
     heard = np.array([pitches])
     here, there = (layer([at, hidden]).numpy() for at in (heard, heard + semitones))
@@ -79,13 +109,14 @@ def test_in_another_key_every_pitch_gains_what_it_gained_in_this_one(pitches, se
     np.testing.assert_allclose(there[:, inner + semitones], here[:, inner], atol=1e-4)
 
 
-def test_a_boundary_gains_nothing_and_adds_nothing():
-    layer = layer_of(EVERY_PITCH)
+@pytest.mark.parametrize("view", [CLASSES, PITCHES])
+def test_a_boundary_gains_nothing_and_adds_nothing(view):
+    layer = layer_of(EVERY_PITCH, view)
     hidden = np.ones((3, 8), np.float32)
     made = layer([np.array([[60, 64, 67]]), hidden]).numpy()
     assert not made[:, 128].any()
     with_one = layer([np.array([[60, 128, 67]]), hidden]).numpy()
-    # The third event has two notes behind it, not three; the second forgot some of one.
+    # The second event only forgot some of the first; the third has one note less behind it.
     assert not np.allclose(with_one[1], made[0])
     assert not np.allclose(with_one[2], made[2])
     alone = layer([np.array([[128, 128, 128]]), hidden]).numpy()
@@ -106,8 +137,11 @@ def test_a_network_begins_as_if_it_had_none(vocabulary, name):
         weights[weight.path].assign(weight)
     inputs = [events[:, :-1], events[:, 1:]]
     np.testing.assert_allclose(with_one(inputs), plain(inputs), atol=1e-6)
-    weights["profile/readout"].assign(np.ones(4))
-    assert not np.allclose(with_one(inputs), plain(inputs), atol=1e-3)
+    for view in ("classes", "pitches"):
+        readout = weights[f"profile_{view}/readout"]
+        readout.assign(np.ones(4))
+        assert not np.allclose(with_one(inputs), plain(inputs), atol=1e-3)
+        readout.assign(np.zeros(4))
 
 
 @pytest.mark.parametrize("name", ["notes", "chords", "paper"])
@@ -146,3 +180,7 @@ def test_the_profile_is_learned(vocabulary):
     asked = songs(rng.integers(6, 12, 64))
     nats = network([asked[:, :-1], asked[:, 1:]]).numpy()[:, -10:].mean()
     assert nats < 2.2
+
+
+def test_the_state_has_room_for_both_views(vocabulary):
+    assert sum(view.size for view in views(vocabulary("chords"))) == PROFILE_SIZE

@@ -31,8 +31,8 @@ def test_the_state_is_h_and_c_of_the_three_layers():
     assert ModelSettings(units=(1, 2, 3)).state_size == 12
 
 
-def test_a_profile_lengthens_the_state_by_twelve_numbers_a_pace():
-    assert ModelSettings(profile=32).state_size == ModelSettings(profile=1).state_size == 2084
+def test_a_profile_lengthens_the_state_by_what_was_sounded():
+    assert ModelSettings(profile=32).state_size == ModelSettings(profile=1).state_size == 2340
 
 
 @pytest.mark.parametrize(

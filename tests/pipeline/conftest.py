@@ -1,7 +1,8 @@
-"""One real run of the pipeline, and one real server, for all tests that need them."""
+"""One real pipeline run, one real server, a reader of pages: for all tests that need them."""
 
 from __future__ import annotations
 
+import html.parser
 import os
 import shutil
 import subprocess
@@ -104,3 +105,48 @@ def serve(tmp_path_factory):
 def target(serve, first_run) -> str:
     """A server of the first run's model."""
     return serve(first_run.root)
+
+
+class PageReader(html.parser.HTMLParser):
+    """Rows of tables, names of parts, links, and whether every element is closed."""
+
+    VOID = ("meta", "use", "path", "rect", "line")
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.ids, self.open, self.rows, self.links = set(), [], [], [], {}
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags.add(tag)
+        if "id" in found:
+            self.ids.append(found["id"])
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if "download" in found:
+            self.links[found["download"]] = found["href"]
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1][-1] += data.strip()
+
+
+@pytest.fixture(scope="session")
+def read_page():
+    """read_page(text): a `PageReader` of a whole page."""
+
+    def read_page(text: str) -> PageReader:
+        reader = PageReader()
+        reader.feed(text)
+        assert not reader.open
+        return reader
+
+    return read_page
