@@ -204,7 +204,7 @@ class NetworkRolls(RollModel):
         codes = np.zeros((len(songs), steps + 1, 3), np.int32)
         for row, events in enumerate(songs):
             codes[row, : len(events)] = events
-        state = np.zeros((len(songs), self._model.settings.state_size), np.float32)
+        state = np.zeros((len(songs), self._model.state_size), np.float32)
         parts = []
         for first in range(0, steps, _STRETCH):
             part = codes[:, first : first + _STRETCH + 1]

@@ -52,7 +52,7 @@ def facts(model: InferenceModel, training: dict[str, Any]) -> dict[str, Any]:
             "max_steps": MAX_STEPS,
             "max_batch": MAX_BATCH,
             "max_events": MAX_EVENTS,
-            "state_size": model.settings.state_size,
+            "state_size": model.state_size,
         },
         "signatures": {
             "serving_default": None,
@@ -86,7 +86,7 @@ def export(model: InferenceModel, training: dict[str, Any], path: str) -> None:
 
 
 def _signatures(model: InferenceModel, known: dict[str, Any]) -> dict[str, Any]:
-    fields, state_size = model.fields, model.settings.state_size
+    fields, state_size = model.fields, model.state_size
     prime = [
         tf.TensorSpec([None, None, fields], tf.int32, "prime"),
         tf.TensorSpec([None], tf.int32, "prime_length"),

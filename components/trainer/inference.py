@@ -37,8 +37,8 @@ from music.windows import WindowSpec
 
 # The widest vector of floats that a processor works on.
 _LANES = 16
-# h and c of the three layers, in this order, float32[N, u] each; then the profile, as
-# float32[N, 36] and [N, 256], of a model that has one.
+# h and c of the three layers, in this order, float32[N, u] each; then the profile, view
+# by view, float32[N, size] each, of a model that has one.
 State = tuple[tf.Tensor, ...]
 # An event's fields as the vocabulary's indices, F of int32[N].
 Event = list[tf.Tensor]
@@ -140,19 +140,21 @@ class InferenceModel(tf.Module):
         # The column that moves the profile and is moved by it.
         self.pitched = self.codec.pitched
         self.views = views(vocabulary) if settings.profile else ()
-        self.decays, self.sounded, self.turned, told = [], [], [], []
+        self.decays, self.sounded, self.turned, self.readouts, told = [], [], [], [], []
         for view, (kernel, signal_kernel, bias, readout) in zip(
             self.views, weights.profile, strict=True
         ):
-            decays = np.repeat(np.array(view.decays, np.float32), view.sounded.shape[1])
+            decays = np.repeat(np.array(view.decays, np.float32), view.tones)
             self.decays.append(decays)
             self.sounded.append(variable(np.tile(view.sounded, len(view.decays)) * (1 - decays)))
-            self.turned.append(variable(written_out(kernel, view)))
+            # Adding what the head says to every tone is left to the matmul as well: to
+            # spread it out first takes longer.
+            everywhere = np.tile(np.eye(len(bias), dtype=np.float32), view.tones)
+            self.turned.append(variable(np.concatenate([written_out(kernel, view), everywhere])))
             told.append(_with_bias(signal_kernel, bias))
+            self.readouts.append(variable(readout))
             # What the pitch's logits depend on is stacked: one matmul for all of it.
-            spread = view.codes[:, None, :] * readout[None, :, None]
-            spread = spread.reshape(-1, view.codes.shape[1])
-            heads[self.pitched] = np.concatenate([spread, heads[self.pitched]])
+            heads[self.pitched] = np.concatenate([view.sounded.T, heads[self.pitched]])
         if told:
             self.told = variable(np.concatenate(told, axis=1))
         self.heads = [variable(_whole_lanes(kernel)) for kernel in heads]
@@ -201,6 +203,11 @@ class InferenceModel(tf.Module):
     def split_state(self, state: tf.Tensor) -> State:
         """The state as it travels, float32[N, state], in its parts."""
         return tuple(tf.split(state, self._state_sizes, axis=1))
+
+    @property
+    def state_size(self) -> int:
+        """The numbers of a state as it travels: 2048 for the paper's layers, and the profile."""
+        return sum(self._state_sizes)
 
     @property
     def _state_sizes(self) -> list[int]:
@@ -287,12 +294,16 @@ class InferenceModel(tf.Module):
         return tf.where(kept, logits, float("-inf"))
 
     def _seen(self, profile: list[tf.Tensor], signal: tf.Tensor) -> list[tf.Tensor]:
-        """What every tone sees, float32[N, m width] of each view, the last one first."""
+        """What every tone gains, float32[N, n] of each view, the last one first."""
         told = tf.split(tf.matmul(signal, self.told), len(self.views), axis=1)
-        return [
-            tf.nn.relu(tf.matmul(view, turned) + tf.tile(one, [1, turned.shape[1] // one.shape[1]]))
-            for view, turned, one in reversed(list(zip(profile, self.turned, told, strict=True)))
-        ]
+        gains = []
+        for view, turned, one, readout in zip(
+            profile, self.turned, told, self.readouts, strict=True
+        ):
+            seen = tf.nn.relu(tf.matmul(tf.concat([view, one], axis=1), turned))
+            gain = tf.reduce_sum(tf.reshape(seen, [-1, readout.shape[0]]) * readout, axis=1)
+            gains.append(tf.reshape(gain, [-1, turned.shape[1] // readout.shape[0]]))
+        return gains[::-1]
 
     def draw_event(
         self,

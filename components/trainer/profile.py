@@ -32,7 +32,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from components.trainer.settings import CLASS_DECAYS, PITCH_DECAYS
+from components.trainer.settings import CLASS_DECAYS, FARTHEST, PITCH_DECAYS
 from music.codec import build_codec
 from music.vocabulary import Vocabulary
 
@@ -43,16 +43,15 @@ REACH = 24
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """A way to look at what was sounded, of n tones from each of m.
+    """A way to look at n tones from each of them.
 
     Attributes:
       name: of its layer.
       decays: what is left of an event after the next one, a pace each.
       sounded: float32[V, n], the tones that each kept code sounds.
-      offsets: int32[n, m], the row of the kernel by which a tone is seen from another;
+      offsets: int32[n, n], the row of the kernel by which a tone is seen from another;
         `distances` where it is out of sight.
       distances: the number of the kernel's rows, a pace.
-      codes: float32[m, V], which codes a tone moves.
     """
 
     name: str
@@ -60,41 +59,46 @@ class View:
     sounded: np.ndarray
     offsets: np.ndarray
     distances: int
-    codes: np.ndarray
+
+    @property
+    def tones(self) -> int:
+        """n."""
+        return self.sounded.shape[1]
 
     @property
     def size(self) -> int:
         """The numbers of its profile: paces times n."""
-        return len(self.decays) * self.sounded.shape[1]
+        return len(self.decays) * self.tones
 
 
 def views(vocabulary: Vocabulary) -> tuple[View, View]:
     """Both views of the pitched field of a vocabulary."""
     codec = build_codec(dict(vocabulary.codec))
-    kept = np.array(vocabulary.fields[codec.pitched].kept, np.int32)
+    field = vocabulary.fields[codec.pitched]
+    kept = np.array(field.kept, np.int32)
     classes = codec.pitch_classes()[kept].astype(np.float32)
     tones = np.arange(12)
-    pitches = np.arange(PITCHES)
-    pitched = (kept[:, None] == pitches[None, :]).astype(np.float32)
-    own = kept[kept < PITCHES]
-    seen = pitches[:, None] - own[None, :] + REACH
+    # Pitches that training cannot come to, wherever it moves its songs, are left out:
+    # half of the 128 would do nothing but take time.
+    counted = [code for code, _ in field.counts if code < PITCHES]
+    low, high = min(counted, default=0) - FARTHEST, max(counted, default=PITCHES) + FARTHEST
+    own = kept[(kept < PITCHES) & (kept >= low) & (kept <= high)]
+    pitched = (kept[:, None] == own[None, :]).astype(np.float32)
+    seen = own[:, None] - own[None, :] + REACH
     return (
-        View(
-            "classes", CLASS_DECAYS, classes, (tones[:, None] - tones[None, :]) % 12, 12, classes.T
-        ),
+        View("classes", CLASS_DECAYS, classes, (tones[:, None] - tones[None, :]) % 12, 12),
         View(
             "pitches",
             PITCH_DECAYS,
             pitched,
             np.where((seen >= 0) & (seen <= 2 * REACH), seen, 2 * REACH + 1),
             2 * REACH + 1,
-            pitched.T[own],
         ),
     )
 
 
 def written_out(kernel: np.ndarray, view: View) -> np.ndarray:
-    """A kernel float[paces, distances, width] from every tone: [size, m width]."""
+    """A kernel float[paces, distances, width] from every tone: [size, n width]."""
     unseen = np.zeros_like(kernel[:, :1])
     turned = np.concatenate([kernel, unseen], axis=1)[:, view.offsets]
     return turned.reshape(view.size, -1)
@@ -140,14 +144,14 @@ class Profile(layers.Layer):
         profile = ops.reshape(profiles(sounded, view.decays), (-1, view.size))
         kernel = ops.pad(self.kernel, ((0, 0), (0, 1), (0, 0)))
         turned = ops.reshape(ops.take(kernel, view.offsets, axis=1), (view.size, -1))
-        seen = ops.reshape(ops.matmul(profile, turned), (-1, len(view.codes), width))
+        seen = ops.reshape(ops.matmul(profile, turned), (-1, view.tones, width))
         told = ops.matmul(ops.cast(hidden, "float32"), self.signal_kernel) + self.bias
         read = ops.reshape(ops.relu(seen + told[:, None, :]), (-1, width))
-        gain = ops.reshape(ops.matmul(read, self.readout[:, None]), (-1, len(view.codes)))
-        return ops.matmul(gain, view.codes)
+        gain = ops.reshape(ops.matmul(read, self.readout[:, None]), (-1, view.tones))
+        return ops.matmul(gain, view.sounded.T)
 
     def compute_output_shape(self, shapes):
-        return (shapes[1][0], self.view.codes.shape[1])
+        return (shapes[1][0], len(self.view.sounded))
 
 
 def profiles(sounded, decays):

@@ -22,7 +22,8 @@ CHAIN_ONLY = {
 # one. Half of a pitch class is left after one event, after seven, after fifty; half of a
 # pitch after one, after three.
 CLASS_DECAYS, PITCH_DECAYS = (0.5, 0.9, 0.986), (0.5, 0.8)
-PROFILE_SIZE = 12 * len(CLASS_DECAYS) + 128 * len(PITCH_DECAYS)
+# Semitones that a crop can be moved by at most.
+FARTHEST = 12
 ACTIVATIONS = ("relu", "tanh", "gelu", "sigmoid", "linear")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -81,11 +82,6 @@ class ModelSettings:
         _check(self.activation in ACTIVATIONS, "activation", self.activation, ACTIVATIONS)
         _check(self.l1 >= 0 and self.l2 >= 0, "l1, l2", (self.l1, self.l2), "0 or more")
 
-    @property
-    def state_size(self) -> int:
-        """h and c of the three layers, and the profile, as they travel in one vector."""
-        return 2 * sum(self.units) + (PROFILE_SIZE if self.profile else 0)
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
@@ -134,7 +130,9 @@ class TrainingSettings:
         schedules = ("cosine", "constant")
         _check(self.schedule in schedules, "schedule", self.schedule, schedules)
         _check(self.patience >= 1, "patience", self.patience, "1 or more")
-        _check(0 <= self.transpose <= 12, "transpose", self.transpose, "0..12 semitones")
+        _check(
+            0 <= self.transpose <= FARTHEST, "transpose", self.transpose, f"0..{FARTHEST} semitones"
+        )
         _check(0 <= self.seed < 2**32, "seed", self.seed, f"0..{2**32 - 1}")
         _check(0 <= self.least_steps <= 1e6, "least_steps", self.least_steps, "0..1000000")
         _check(self.max_minutes >= 0, "max_minutes", self.max_minutes, "0 or more")

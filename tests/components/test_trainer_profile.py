@@ -12,7 +12,6 @@ from components.trainer.profile import REACH, Profile, profiles, views
 from components.trainer.settings import (
     CLASS_DECAYS,
     PITCH_DECAYS,
-    PROFILE_SIZE,
     ModelSettings,
 )
 from music.codec import ChordsCodec, NotesCodec, build_codec
@@ -50,12 +49,12 @@ def test_a_profile_is_what_was_sounded_and_falls_with_every_later_event():
         np.testing.assert_allclose(made[:, event], wanted, atol=1e-6)
 
 
-def sounds(code, view):
+def sounds(code, view, within):
     """The tones of a code of `chords`, whose first 128 are those of `notes`."""
     pitches = ChordsCodec().pitches(code) if code != 128 else []
     if view == CLASSES:
         return sorted({pitch % 12 for pitch in pitches})
-    return pitches if code < 128 else []
+    return [code] if code in within else []
 
 
 @pytest.mark.parametrize("view", [CLASSES, PITCHES])
@@ -68,13 +67,15 @@ def test_what_a_code_gains_is_worked_out_by_hand(vocabulary, name, view):
     kept = known.fields[build_codec(dict(known.codec)).pitched].kept
     heard = rng.integers(0, len(kept), (2, 6))
     hidden = rng.standard_normal((12, 8))
+    # Pitches of 48 to 64 are counted in `notes`, and a crop moves by twelve at most.
+    within = range(36, 77) if name == "notes" else range(128)
     decays, tones = ((CLASS_DECAYS, 12), (PITCH_DECAYS, 128))[view]
     wanted = np.zeros((2, 6, len(kept)))
     for song in range(2):
         profile = np.zeros((len(decays), tones))
         for event in range(6):
             profile *= np.array(decays)[:, None]
-            for tone in sounds(kept[heard[song, event]], view):
+            for tone in sounds(kept[heard[song, event]], view, within):
                 profile[:, tone] += 1 - np.array(decays)
             told = hidden[6 * song + event] @ signal_kernel + bias
             gain = np.zeros(tones)
@@ -90,7 +91,7 @@ def test_what_a_code_gains_is_worked_out_by_hand(vocabulary, name, view):
                                 seen += profile[pace, tone + k] * kernel[pace, k + REACH]
                 gain[tone] = np.maximum(seen + told, 0) @ readout
             for index, code in enumerate(kept):
-                wanted[song, event, index] = sum(gain[tone] for tone in sounds(code, view))
+                wanted[song, event, index] = sum(gain[tone] for tone in sounds(code, view, within))
     made = layer([heard, hidden.astype(np.float32)]).numpy()
     np.testing.assert_allclose(made, wanted.reshape(12, -1), rtol=1e-4, atol=1e-4)
 
@@ -182,5 +183,10 @@ def test_the_profile_is_learned(vocabulary):
     assert nats < 2.2
 
 
-def test_the_state_has_room_for_both_views(vocabulary):
-    assert sum(view.size for view in views(vocabulary("chords"))) == PROFILE_SIZE
+@pytest.mark.parametrize(("width", "size"), [(0, 36), (4, 36 + 36 + 2 * 41)])
+def test_the_state_has_room_for_both_views(vocabulary, width, size):
+    known, chosen = vocabulary("notes"), ModelSettings(**TINY, profile=width)
+    weights = extract_weights(build_network(chosen, WindowSpec(6), known), chosen)
+    # h and c of 5, 7 and 6 units; three times twelve classes, twice the 41 pitches that a
+    # song of 48 to 64 can be moved to.
+    assert InferenceModel(weights, chosen, WindowSpec(6), known).state_size == size

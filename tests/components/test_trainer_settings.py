@@ -26,15 +26,6 @@ def test_everything_travels_as_json_and_back():
     assert again.model.units == (8, 9, 10)
 
 
-def test_the_state_is_h_and_c_of_the_three_layers():
-    assert ModelSettings().state_size == 2048
-    assert ModelSettings(units=(1, 2, 3)).state_size == 12
-
-
-def test_a_profile_lengthens_the_state_by_what_was_sounded():
-    assert ModelSettings(profile=32).state_size == ModelSettings(profile=1).state_size == 2340
-
-
 @pytest.mark.parametrize(
     ("given", "line"),
     [

@@ -85,7 +85,9 @@ def test_the_served_heads_sum_to_one_whatever_the_vocabulary(steps, durations, l
     network.set_weights([rng.standard_normal(w.shape) for w in network.get_weights()])
     model = InferenceModel(extract_weights(network, chain), chain, WindowSpec(4), known)
     ones = tf.ones([7, 1])
-    sums = model.before_heads(tf.constant(rng.standard_normal((7, 6 + 292)), tf.float32), ones)
+    sums = model.before_heads(
+        tf.constant(rng.standard_normal((7, model.read_size)), tf.float32), ones
+    )
     event = [tf.constant(rng.integers(0, size, 7), tf.int32) for size in known.sizes]
     for field in range(3):
         logits = model.logits(sums, field, event[:field], ones)

@@ -42,10 +42,10 @@ def test_the_paper_preset_is_the_papers_experiment():
     )
 
 
-def test_the_default_preset_has_the_papers_stack_and_carries_a_profile_beside_it():
+def test_the_default_preset_has_the_papers_stack_and_a_profile_beside_it():
     config = load("default")
     assert config.model.units == (256, 512, 256)
-    assert config.model.state_size == 2048 + 292
+    assert config.model.profile == 32
     assert config.window.form == "every"
 
 

@@ -27,9 +27,9 @@ NETWORK = (
     "model.units=[96, 160, 96]", "model.dense=96", "model.embedding=32",
     "training.precision=float32",
 )  # fmt: skip
-FAIR = ("training.epochs=12", "training.least_steps=100", "training.learning_rate=6e-3")
+FAIR = ("training.epochs=7", "training.least_steps=100", "training.learning_rate=6e-3")
 COPYING = (
-    "model.dropout=0.0", "training.transpose=0", "training.epochs=1", "training.least_steps=4000",
+    "model.dropout=0.0", "training.transpose=0", "training.epochs=1", "training.least_steps=2500",
     "training.learning_rate=4e-3",
 )  # fmt: skip
 UNTRAINED = ("training.epochs=1", "training.least_steps=1", "training.learning_rate=1e-9")
