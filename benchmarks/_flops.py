@@ -13,7 +13,10 @@ step from its floor. With N rows, T steps, I inputs and u units a layer of ours 
 
 so 3 x 2 N T 4u (I + u) operations, and a dense layer over R rows, that of a layer's
 output, 3 x 2 R I O. R is N T where every event is learnt from, and N where a window's
-last one is.
+last one is. A view of the profile (components/trainer/profile.py) with p paces, n tones
+and w units sums up what was sounded, [p T, T] [T, n] a row, looks at it from each tone,
+[R, p n] [p n, n w], both without a gradient of what was sounded, reads what it sees,
+[R n, w] [w, 1], and hands it to the codes, [R, n] [n, V].
 """
 
 from __future__ import annotations
@@ -21,9 +24,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from components.trainer.settings import ModelSettings
+from music.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from components.trainer.profile import View
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Product:
     """[m, k] times [k, n], some times a step.
 
     Attributes:
-      part: `projection`, `recurrence`, `weight gradient` or `heads`.
+      part: `projection`, `recurrence`, `weight gradient`, `heads` or `profile`.
       m, k, n: the shape.
       times: a step.
       left, right: whether the first or second matrix lies transposed.
@@ -51,16 +58,18 @@ class Product:
         return 2 * self.m * self.k * self.n * self.times
 
 
-def products(settings: ModelSettings, sizes: Sequence[int], rows: int, steps: int) -> list[Product]:
+def products(
+    settings: ModelSettings, vocabulary: Vocabulary, rows: int, steps: int
+) -> list[Product]:
     """Those of one training step.
 
     Args:
       settings: the network's shape.
-      sizes: of the vocabulary, a field each.
+      vocabulary: what its indices mean.
       rows: N, the batch.
       steps: T, the window's length.
     """
-    chain = settings.kind == "chain"
+    chain, sizes = settings.kind == "chain", vocabulary.sizes
     made, wide = [], settings.embedding * len(sizes) if chain else 1
     for units in settings.units:
         made += _recurrent(rows, steps, wide, units)
@@ -69,7 +78,26 @@ def products(settings: ModelSettings, sizes: Sequence[int], rows: int, steps: in
     for size in sizes:
         made += _dense(positions, wide, settings.dense)
         made += _dense(positions, settings.dense, size)
+    if settings.profile:
+        from components.trainer.profile import views
+
+        for view in views(vocabulary):
+            made += _looks(view, settings, rows, steps)
     return made
+
+
+def _looks(view: View, settings: ModelSettings, rows: int, steps: int) -> list[Product]:
+    paces, tones, codes = len(view.decays), view.tones, len(view.sounded)
+    every, width = rows * steps, settings.profile
+    return [
+        Product("profile", paces * steps, steps, tones, rows),
+        Product("profile", every, view.size, tones * width),
+        Product("profile", view.size, every, tones * width, left=True),
+        *_dense(every, settings.dense, width, "profile"),
+        *_dense(every * tones, width, 1, "profile"),
+        Product("profile", every, tones, codes),
+        Product("profile", every, codes, tones, right=True),
+    ]
 
 
 def operations(made: Iterable[Product]) -> int:
@@ -89,11 +117,11 @@ def _recurrent(rows: int, steps: int, wide: int, units: int) -> list[Product]:
     ]
 
 
-def _dense(rows: int, wide: int, out: int) -> list[Product]:
+def _dense(rows: int, wide: int, out: int, part: str = "heads") -> list[Product]:
     return [
-        Product("heads", rows, wide, out),
-        Product("heads", rows, out, wide, right=True),
-        Product("heads", wide, rows, out, left=True),
+        Product(part, rows, wide, out),
+        Product(part, rows, out, wide, right=True),
+        Product(part, wide, rows, out, left=True),
     ]
 
 

@@ -26,14 +26,14 @@ class Trained:
 
     Attributes:
       settings: its own.
-      sizes: of its vocabulary.
+      vocabulary: what its indices mean.
       network: ready to be fitted.
       batches: for one measurement, made up.
       steps: in them.
     """
 
     settings: TrainerSettings
-    sizes: tuple[int, ...]
+    vocabulary: Vocabulary
     network: Any
     batches: Any
     steps: int
@@ -43,7 +43,7 @@ class Trained:
         """Of a step's matrix products."""
         training, window = self.settings.training, self.settings.window
         return operations(
-            products(self.settings.model, self.sizes, training.batch_size, window.length)
+            products(self.settings.model, self.vocabulary, training.batch_size, window.length)
         )
 
     @property
@@ -120,7 +120,7 @@ def trained(
         x = (index[:, :-1], index[:, 1:])
         y, weight = np.zeros((rows, length), np.float32), np.ones((rows, length), np.float32)
     batches = tf.data.Dataset.from_tensors((x, y, weight)).repeat(steps)
-    return Trained(settings, sizes, network, batches, steps)
+    return Trained(settings, vocabulary, network, batches, steps)
 
 
 def _compiled(
@@ -206,7 +206,7 @@ def epoch_seconds(contest: Contest, settings: TrainerSettings, steps: int) -> tu
     shown, held_out = data.train(contest.train(form)), data.evaluation(contest.common(form))
     network = _compiled(settings, vocabulary, shown.steps)
     steps = min(steps, shown.steps)
-    one = Trained(settings, vocabulary.sizes, network, shown.epoch(0).take(steps), steps)
+    one = Trained(settings, vocabulary, network, shown.epoch(0).take(steps), steps)
     one.step()
     learning = one.step().least(one.step())
     network.evaluate(held_out, verbose=0)
@@ -265,7 +265,7 @@ def parts(one: Trained, multiplier: Multiplier, calls: int = 5) -> list[tuple[st
         best = [took.least(taken(call)) for took, call in zip(best, pieces, strict=True)]
         whole = whole.least(one.step())
     training, window = one.settings.training, one.settings.window
-    floor = multiplier.floor(products(model, one.sizes, training.batch_size, window.length))
+    floor = multiplier.floor(products(model, one.vocabulary, training.batch_size, window.length))
 
     def between(after: Taken, before: Taken) -> Taken:
         return Taken(after.wall - before.wall, after.cpu - before.cpu)

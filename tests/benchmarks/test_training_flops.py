@@ -37,13 +37,15 @@ def counted():
     return counted
 
 
-@pytest.mark.parametrize("kind", ["chain", "paper"])
-def test_the_count_is_that_of_the_products_a_step_runs(kind, counted, vocabulary):
+@pytest.mark.parametrize(("kind", "profile"), [("chain", 0), ("chain", 5), ("paper", 0)])
+def test_the_count_is_that_of_the_products_a_step_runs(kind, profile, counted, vocabulary):
     import tensorflow as tf
 
     from components.trainer.network import build_network
 
-    settings = ModelSettings(kind, units=(6, 10, 7), dense=9, embedding=4, dropout=0.0)
+    settings = ModelSettings(
+        kind, units=(6, 10, 7), dense=9, embedding=4, dropout=0.0, profile=profile
+    )
     window = WindowSpec(STEPS, "last" if kind == "paper" else "every")
     known = vocabulary("paper" if kind == "paper" else "notes")
     network = build_network(settings, window, known)
@@ -59,7 +61,7 @@ def test_the_count_is_that_of_the_products_a_step_runs(kind, counted, vocabulary
         gradients = tape.gradient(loss, network.trainable_variables)
         assert all(np.isfinite(g.numpy()).all() for g in gradients if hasattr(g, "numpy"))
 
-    made = products(settings, known.sizes, ROWS, STEPS)
+    made = products(settings, known, ROWS, STEPS)
     # The shapes are small: nothing but the exact count can pass.
     assert counted(step) == operations(made)
 

@@ -750,7 +750,8 @@ def test_what_memory_grows_with_is_bounded_as_well(ask, served, primes, settings
 def test_step_holds_to_the_limits_too(served, settings):
     limits = json.loads(served("small")("describe", keys=["limits"])["values"][0])
     rows = limits["max_batch"] + 1
-    event, state = np.zeros((rows, 3), np.int32), np.zeros((rows, 176), np.float32)
+    event = np.zeros((rows, 3), np.int32)
+    state = np.zeros((rows, limits["state_size"]), np.float32)
     message = served("small").fails("step", event=event, state=state, **settings(rows))
     assert f"rows must be at most {limits['max_batch']}, got" in message
 
@@ -768,8 +769,9 @@ def test_inputs_of_different_rows_are_refused_and_not_cut(served, primes, settin
         assert "every input must have one row a song, got rows" in message
 
 
-def test_a_state_that_is_no_number_is_refused(served, settings):
-    event, state = np.zeros((2, 3), np.int32), np.full((2, 176), np.nan, np.float32)
+def test_a_state_that_is_no_number_is_refused(served, exported, settings):
+    event = np.zeros((2, 3), np.int32)
+    state = np.full((2, exported("small").model.state_size), np.nan, np.float32)
     message = served("small").fails("step", event=event, state=state, **settings(2))
     assert "state holds what is no number" in message
 
