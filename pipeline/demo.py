@@ -24,10 +24,10 @@ from serving.process import model_server
 # A chorale has four parts; other works of Bach's in the corpus have more or fewer.
 CHORALE_PARTS = 4
 SERVER_SECONDS = 120.0
-# What two quiet cores do in five minutes, so that the learning rate comes down in
+# What two cores do in three to eight minutes, so that the learning rate comes down in
 # time, and an end for slower machines.
-EPOCHS = 14
-TRAINING_MINUTES = 7
+EPOCHS = 8
+TRAINING_MINUTES = 6
 
 
 @dataclasses.dataclass(frozen=True)
