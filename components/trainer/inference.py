@@ -28,7 +28,8 @@ import numpy as np
 import tensorflow as tf
 
 from components.trainer import sampling as draws
-from components.trainer.profile import views, written_out
+from components.trainer.profile import views
+from components.trainer.profile_served import ServedView
 from components.trainer.sampling import Prepared, Sampling
 from components.trainer.settings import ModelSettings
 from music.codec import build_codec
@@ -139,24 +140,14 @@ class InferenceModel(tf.Module):
         heads = [_with_bias(*pair) for pair in weights.heads]
         # The column that moves the profile and is moved by it.
         self.pitched = self.codec.pitched
-        self.views = views(vocabulary) if settings.profile else ()
-        self.decays, self.sounded, self.turned, self.readouts, told = [], [], [], [], []
-        for view, (kernel, signal_kernel, bias, readout) in zip(
-            self.views, weights.profile, strict=True
-        ):
-            decays = np.repeat(np.array(view.decays, np.float32), view.tones)
-            self.decays.append(decays)
-            self.sounded.append(variable(np.tile(view.sounded, len(view.decays)) * (1 - decays)))
-            # Adding what the head says to every tone is left to the matmul as well: to
-            # spread it out first takes longer.
-            everywhere = np.tile(np.eye(len(bias), dtype=np.float32), view.tones)
-            self.turned.append(variable(np.concatenate([written_out(kernel, view), everywhere])))
-            told.append(_with_bias(signal_kernel, bias))
-            self.readouts.append(variable(readout))
-            # What the pitch's logits depend on is stacked: one matmul for all of it.
-            heads[self.pitched] = np.concatenate([view.sounded.T, heads[self.pitched]])
-        if told:
-            self.told = variable(np.concatenate(told, axis=1))
+        looked_at = views(vocabulary) if settings.profile else ()
+        self.views = [
+            ServedView(view, *numbers)
+            for view, numbers in zip(looked_at, weights.profile, strict=True)
+        ]
+        # What the pitch's logits depend on is stacked: one matmul for all of it.
+        gains = [view.sounded.T for view in looked_at]
+        heads[self.pitched] = np.concatenate([*gains, heads[self.pitched]])
         self.heads = [variable(_whole_lanes(kernel)) for kernel in heads]
 
     # ---- codes and indices -------------------------------------------------
@@ -215,7 +206,7 @@ class InferenceModel(tf.Module):
         return [*sizes, *(view.size for view in self.views)]
 
     def consume(self, event: Event, state: State, ones: tf.Tensor) -> State:
-        """One event through the three layers.
+        """One event through the three layers, and into the profile.
 
         Args:
           event: F of int32[N].
@@ -237,8 +228,8 @@ class InferenceModel(tf.Module):
             signal = tf.concat([after[-2], state[2 * layer], ones], axis=1)
             after += _cell(tf.matmul(signal, kernel), state[2 * layer + 1])
         profile = state[2 * len(self.settings.units) :]
-        for before, decays, sounded in zip(profile, self.decays, self.sounded, strict=True):
-            after.append(before * decays + _rows(sounded, event[self.pitched]))
+        for view, before in zip(self.views, profile, strict=True):
+            after.append(view.after(before, event[self.pitched]))
         return tuple(after)
 
     def read(self, state: State) -> tf.Tensor:
@@ -287,23 +278,13 @@ class InferenceModel(tf.Module):
             terms.append(_rows(table, index))
         signal = tf.concat([ACTIVATIONS[self.settings.activation](tf.add_n(terms)), ones], axis=1)
         if self.views and field == self.pitched:
-            signal = tf.concat([*self._seen(sums[self.fields :], signal), signal], axis=1)
+            profile = zip(self.views, sums[self.fields :], strict=True)
+            gains = [view.gains(of_it, signal) for view, of_it in profile]
+            signal = tf.concat([*gains, signal], axis=1)
         logits = tf.matmul(signal, self.heads[field])
         # Chosen, not added: an addition would be fused with the matmul.
         kept = tf.range(logits.shape[-1])[None, :] < self.vocabulary.sizes[field]
         return tf.where(kept, logits, float("-inf"))
-
-    def _seen(self, profile: list[tf.Tensor], signal: tf.Tensor) -> list[tf.Tensor]:
-        """What every tone gains, float32[N, n] of each view, the last one first."""
-        told = tf.split(tf.matmul(signal, self.told), len(self.views), axis=1)
-        gains = []
-        for view, turned, one, readout in zip(
-            profile, self.turned, told, self.readouts, strict=True
-        ):
-            seen = tf.nn.relu(tf.matmul(tf.concat([view, one], axis=1), turned))
-            gain = tf.reduce_sum(tf.reshape(seen, [-1, readout.shape[0]]) * readout, axis=1)
-            gains.append(tf.reshape(gain, [-1, turned.shape[1] // readout.shape[0]]))
-        return gains[::-1]
 
     def draw_event(
         self,
