@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from client.connection import DEFAULT_MODEL, DEFAULT_TARGET, DEFAULT_TIMEOUT, Connection
-from client.defaults import DEFAULT_STEPS, DEFAULT_TRIES
 from client.generation import Generated, GenerationClient, ModelFacts, Sampling
 from client.originality import (
     Checked,
@@ -35,6 +34,8 @@ from music.roll import check_suffix, piano_roll
 from music.song import Song
 
 MODES = ("call", "stream", "paper-loop")
+DEFAULT_STEPS = 250
+DEFAULT_TRIES = 8
 MAX_TRIES = 100
 
 # The originality check of a model; raises a SegueError where there is none.

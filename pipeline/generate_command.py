@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from client.defaults import DEFAULT_STEPS, DEFAULT_TRIES
 from music.errors import SegueError
 from pipeline.options import AS_JSON, DEFAULT_ROOT, counter
 
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 
 def _sampling_options(command: Callable) -> Callable:
     options = [
-        click.option(
-            "--steps", type=int, default=DEFAULT_STEPS, show_default=True, help="Events to make."
-        ),
+        click.option("--steps", type=int, default=250, show_default=True, help="Events to make."),
         click.option(
             "--temperature", type=float, default=1.0, show_default=True, help="0: the likeliest."
         ),
@@ -69,7 +66,7 @@ def _sampling(values: dict[str, Any]) -> Sampling:
 @click.option(
     "--tries",
     type=int,
-    default=DEFAULT_TRIES,
+    default=8,
     show_default=True,
     help="How often, with --original.",
 )

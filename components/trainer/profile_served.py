@@ -11,6 +11,11 @@ import tensorflow as tf
 
 from components.trainer.profile import View, written_out
 
+# What is left of an event falls to nothing here. Without it, it would fall to the smallest
+# numbers there are, which some threads take for zero and others do not: a song would
+# depend on the thread that makes it.
+_NOTHING = 1e-12
+
 
 class ServedView(tf.Module):
     """What one view carries along, and what it adds to the next pitch.
@@ -42,8 +47,9 @@ class ServedView(tf.Module):
 
     def after(self, profile: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         """The profile float32[N, size] after the events whose pitched field is int32[N]."""
+        left = tf.nn.relu(profile * self._decays - _NOTHING)
         # Read first, as in inference.py.
-        return profile * self._decays + tf.gather(self._sounded.read_value(), index)
+        return left + tf.gather(self._sounded.read_value(), index)
 
     def gains(self, profile: tf.Tensor, signal: tf.Tensor) -> tf.Tensor:
         """What every tone gains.

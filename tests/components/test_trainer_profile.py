@@ -190,3 +190,18 @@ def test_the_state_has_room_for_both_views(vocabulary, width, size):
     # h and c of 5, 7 and 6 units; three times twelve classes, twice the 41 pitches that a
     # song of 48 to 64 can be moved to.
     assert InferenceModel(weights, chosen, WindowSpec(6), known).state_size == size
+
+
+def test_what_was_sounded_long_ago_is_gone_and_no_smallest_number(vocabulary):
+    """Threads differ in what they make of numbers below the smallest normal one."""
+    known, chosen = vocabulary("notes"), ModelSettings(**TINY, profile=4)
+    weights = extract_weights(build_network(chosen, WindowSpec(6), known), chosen)
+    model = InferenceModel(weights, chosen, WindowSpec(6), known)
+    view = model.views[PITCHES]
+    profile = view.after(np.zeros((1, view.size), np.float32), np.array([60]))
+    assert np.count_nonzero(profile) == 2
+    for _ in range(300):
+        profile = view.after(profile, np.array([48]))
+        left = profile.numpy()
+        assert left[left > 0].min() > 1e-30
+    assert np.count_nonzero(left) == 2

@@ -216,3 +216,12 @@ def test_events_of_one_call_chunks_and_steps_agree_over_the_wire(target, chorale
             assert np.array_equal(alone.events, made.events)
             assert np.array_equal(np.concatenate(chunks), made.events)
             assert np.array_equal(np.concatenate(steps), made.events)
+
+
+def test_what_help_says_is_asked_for_is_what_the_client_asks_for():
+    """Twice on purpose: to import the client takes longer than `--help` may."""
+    from client.songs import DEFAULT_STEPS, DEFAULT_TRIES
+    from pipeline.generate_command import generate
+
+    told = {option.name: option.default for option in generate.params}
+    assert (told["steps"], told["tries"]) == (DEFAULT_STEPS, DEFAULT_TRIES)
