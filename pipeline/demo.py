@@ -24,8 +24,8 @@ from serving.process import model_server
 # A chorale has four parts; other works of Bach's in the corpus have more or fewer.
 CHORALE_PARTS = 4
 SERVER_SECONDS = 120.0
-# What two cores do in three to eight minutes, so that the learning rate comes down in
-# time, and an end for slower machines.
+# What two slow cores do in about six minutes, so that the learning rate comes down in
+# time, and an end for slower ones.
 EPOCHS = 8
 TRAINING_MINUTES = 6
 
