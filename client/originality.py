@@ -11,7 +11,6 @@ model is asked again, with another seed.
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import hashlib
 from pathlib import Path
@@ -19,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from client.assembling import event_onsets
 from music.codec import Codec
 from music.errors import SegueError, printable
 from music.measures import INDEX_FILE, REFERENCE_FILE, Copy, Reference, SongIndex
 from music.measures.originality import PERCENTILE
-from music.song import ONSET, Song
+from music.song import Song
 from music.statistics import bar_ticks
 
 
@@ -79,7 +79,7 @@ class OriginalityCheck:
 
     def __init__(self, index: SongIndex, reference: Reference, percentile: float = PERCENTILE):
         self.index = index
-        self.borrowing = reference.borrowing
+        self.borrowing, self.bounds = reference.borrowing, reference.bounds
         self.bound = self.borrowing.bound(percentile)
 
     @classmethod
@@ -109,33 +109,20 @@ class OriginalityCheck:
         return Checked(found.longest, found.run, self.bound, self.borrowing.percentile(found.run))
 
 
-def from_first_note(codec: Codec, events: np.ndarray) -> np.ndarray:
-    """Generated events as a song of their own: int32[S, F], the first at once.
-
-    The wait since the prime's last note is silence, now that it is gone.
-    """
-    events = np.array(events, np.int32)
-    if len(events) and codec.fields[0].name == "step":
-        events[0, 0] = 0
-    return events
-
-
-def events_before_copy(codec: Codec, events: np.ndarray, song: Song, copy: Copy) -> int:
+def events_before_copy(
+    codec: Codec, events: np.ndarray, song: Song, copy: Copy, onset: int = 0
+) -> int:
     """How many events can be kept: those before the bar in which a copied run begins.
 
     Args:
       codec: of the events.
       events: int32[S, F], as they were generated.
-      song: what they spell, from its first note on.
+      song: what they spell.
       copy: its longest run.
+      onset: of the song's first event, ticks.
     """
     first = (copy.bar - 1) * bar_ticks(song.time_signature)
-    events = from_first_note(codec, events)
-
-    def reaches(count: int) -> bool:
-        return bool((codec.decode(events[:count]).notes[:, ONSET] >= first).any())
-
-    return bisect.bisect_left(range(1, len(events) + 1), True, key=reaches)
+    return int(np.searchsorted(event_onsets(codec, events, onset), first))
 
 
 def another_seed(seed: int, attempt: int) -> int:

@@ -12,6 +12,7 @@ machine, and files that are added or renamed disturb as little as can be.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
@@ -24,6 +25,8 @@ from music.codec import Codec
 from music.errors import MidiError, SegueError
 from music.folder import list_midi_files
 from music.midi import MAX_FILE_BYTES, SUFFIXES, read_midi
+from music.musicxml import MAX_FILE_BYTES as MAX_SCORE_BYTES
+from music.musicxml import MUSICXML_SUFFIXES, read_musicxml
 from music.song import Song
 
 
@@ -67,7 +70,7 @@ def prime_from_file(path: Path | str, codec: Codec, length: int | None = None) -
     """A song's beginning, or the whole of it without the end.
 
     Args:
-      path: a MIDI file.
+      path: a MIDI or MusicXML file.
       codec: the model's.
       length: how many events from the beginning; None is all of them.
 
@@ -80,7 +83,7 @@ def prime_from_file(path: Path | str, codec: Codec, length: int | None = None) -
     """
     path = Path(path)
     _check_length(length)
-    song = _read(path)
+    song = read_song(path)
     events = codec.continuation_of(codec.encode(song))
     if length is not None and len(events) < length:
         raise SegueError(
@@ -132,7 +135,7 @@ def random_section(
         if len(events) < length:
             skipped["too-short"] += 1
             continue
-        offset = int(_draw(seed, digest, "offset"), 16) % (len(events) - length + 1)
+        offset = _offset(seed, digest, len(events), length)
         section = events[offset : offset + length]
         return Prime(section, "section", song, path, offset, dict(skipped))
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
@@ -140,6 +143,47 @@ def random_section(
         f"no song in {name} has a section of {length:,} events: of {len(files):,} MIDI files, "
         f"{counts}; add longer songs, or ask for fewer events with --prime-length"
     )
+
+
+def section_of(song: Song, codec: Codec, length: int, seed: int = 0) -> Prime:
+    """A random section of one song; the whole of it where it is not longer.
+
+    Args:
+      song: with the `id` of its file, of which a hash with the seed draws the section.
+      codec: the model's.
+      length: how many events, at most.
+      seed: another seed draws another section.
+    """
+    _check_length(length)
+    events = codec.continuation_of(codec.encode(song))
+    length = min(length, len(events))
+    offset = _offset(seed, song.id, len(events), length)
+    return Prime(events[offset : offset + length], "section", song, None, offset)
+
+
+def song_named(folder: Path | str, name: str) -> Path:
+    """The song of a folder that goes by a name: all of it, else a part that no other has.
+
+    Args:
+      folder: searched as by `random_section`.
+      name: of the file without its ending, or a part of it; letters' case plays no role.
+
+    Raises:
+      SegueError: there is no such song, or several.
+    """
+    files, where = _list_files(folder)
+    asked = name.casefold().strip()
+    named = {path: path.stem.casefold() for path in files}
+    found = [path for path, stem in named.items() if stem == asked]
+    found = found or [path for path, stem in named.items() if asked and asked in stem]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        close = difflib.get_close_matches(asked, set(named.values()), 3)
+        hint = f"; there are {', '.join(close)}" if close else ""
+        raise SegueError(f"no song in {where} goes by the name {name!r}{hint}")
+    listed = ", ".join(path.stem for path in found[:3]) + (" ..." if len(found) > 3 else "")
+    raise SegueError(f"{len(found)} songs in {where} go by the name {name!r}: {listed}; say more")
 
 
 def prime_from_nothing(codec: Codec) -> Prime:
@@ -159,7 +203,12 @@ def prime_from_nothing(codec: Codec) -> Prime:
     return Prime(event, "nothing")
 
 
-def _read(path: Path) -> Song:
+def read_song(path: Path) -> Song:
+    """The song in a MIDI or a MusicXML file.
+
+    Raises:
+      SegueError: there is no such file, or none that holds a song.
+    """
     try:
         if path.is_dir():
             raise SegueError(
@@ -173,8 +222,9 @@ def _read(path: Path) -> Song:
         raise SegueError(f"{path} does not exist; name a MIDI file with --prime") from None
     except OSError as error:
         raise SegueError(f"{path} cannot be read: {error.strerror or error}") from error
+    read = read_musicxml if path.suffix.lower() in MUSICXML_SUFFIXES else read_midi
     try:
-        return read_midi(data, path.stem)
+        return read(data, path.stem)
     except MidiError as error:
         raise SegueError(f"{path} cannot be a prime: {error.detail} ({error.reason})") from error
 
@@ -182,7 +232,7 @@ def _read(path: Path) -> Song:
 def _read_bytes(path: Path) -> bytes:
     """What is ever read of a file, and one byte more that tells a longer one from it."""
     with path.open("rb") as file:
-        return file.read(MAX_FILE_BYTES + 1)
+        return file.read(max(MAX_FILE_BYTES, MAX_SCORE_BYTES) + 1)
 
 
 def _read_again(path: Path, digest: str) -> bytes:
@@ -218,6 +268,10 @@ def _list_files(source: Path | str | Iterable[Path | str]) -> tuple[list[Path], 
     if not files:
         raise SegueError(f"{folder} holds no {SUFFIXES} files; name a folder that does with --data")
     return files, str(folder)
+
+
+def _offset(seed: int, digest: str, events: int, length: int) -> int:
+    return int(_draw(seed, digest, "offset"), 16) % (events - length + 1)
 
 
 def _draw(seed: int, digest: str, purpose: str) -> str:

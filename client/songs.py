@@ -1,9 +1,9 @@
-"""A new song from a served model, from the wish to the MIDI file.
+"""New songs from a served model, from the wish to the files.
 
 This is the work behind `segue generate`, for any caller: choose a prime, ask the
-model for events, turn them into a song, and put it where it was asked for. The
-file appears whole or not at all, and the same request to the same model gives
-the same bytes: nothing in it tells the time or the place.
+model for events, turn them into songs, and put them where they were asked for, in as
+many formats. A file appears whole or not at all, and the same request to the same
+model gives the same bytes: nothing in it tells the time or the place.
 """
 
 from __future__ import annotations
@@ -12,129 +12,44 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from client.connection import DEFAULT_MODEL, DEFAULT_TARGET, DEFAULT_TIMEOUT, Connection
+from client.connection import Connection
 from client.generation import Generated, GenerationClient, ModelFacts, Sampling
-from client.originality import (
-    Checked,
-    OriginalityCheck,
-    another_seed,
-    events_before_copy,
-    from_first_note,
+from client.making import Made, Wish, make_songs, play_calls
+from client.originality import OriginalityCheck
+from client.output import write_atomically
+from client.priming import (
+    Prime,
+    prime_from_file,
+    prime_from_nothing,
+    random_section,
+    song_named,
 )
-from client.output import check_writable, write_atomically
-from client.priming import Prime, prime_from_file, prime_from_nothing, random_section
+from client.provenance import provenance_of
+from client.rendering import render
+from client.request import GenerateRequest, SongReport, check_request, stem_of
+from client.shaping import shape_song
+from client.whole import with_prime
 from music.codec import Codec
 from music.errors import SegueError
-from music.midi import write_midi
-from music.roll import check_suffix, piano_roll
-from music.song import Song
-
-MODES = ("call", "stream", "paper-loop")
-DEFAULT_STEPS = 250
-DEFAULT_TRIES = 8
-MAX_TRIES = 100
+from music.roll import piano_roll
 
 # The originality check of a model; raises a SegueError where there is none.
 FindCheck = Callable[["ModelFacts"], OriginalityCheck]
 
 # Called with (events made, events asked) as the song grows.
 Progress = Callable[[int, int], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class GenerateRequest:
-    """A wish for one song.
-
-    Attributes:
-      out: where the MIDI file goes; its folder is made when it is missing.
-      roll: where its piano roll goes (.svg or .png); None draws none.
-      prime: a MIDI file to go on from.
-      data: a folder of MIDI files to take a random section from. Without
-        `prime` and `data` the song begins from nothing.
-      prime_length: events of the prime; None is the whole file, or one window
-        of a random section.
-      steps: events to make.
-      sampling: how they are drawn; its seed also draws the section.
-      original: whether the song must share no longer run with a training song than the
-        composer's own do with each other; where it does, it is made again from the bar in
-        which the run begins, with another seed.
-      tries: how often it may be made again.
-      mode: `call` (one call), `stream` (in chunks; the same song, and progress
-        while it grows) or `paper-loop` (one call a note).
-      target, model, version, timeout: as `Connection` takes them.
-    """
-
-    out: Path
-    roll: Path | None = None
-    prime: Path | None = None
-    data: Path | None = None
-    prime_length: int | None = None
-    steps: int = DEFAULT_STEPS
-    sampling: Sampling = dataclasses.field(default_factory=Sampling)
-    original: bool = False
-    tries: int = DEFAULT_TRIES
-    mode: str = "call"
-    target: str = DEFAULT_TARGET
-    model: str = DEFAULT_MODEL
-    version: int | None = None
-    timeout: float = DEFAULT_TIMEOUT
-
-
-@dataclasses.dataclass(frozen=True)
-class SongReport:
-    """What became of a request.
-
-    Attributes:
-      model, version, target: who made the song.
-      codec: the model's, as `music.codec.build_codec` takes it.
-      mode: as in the request.
-      prime: where it began: kind, path, id, title, offset, length, skipped.
-      steps_asked, steps_made: events; fewer are made where the model ended.
-      notes: notes in the file.
-      sampling: temperature, top_k, top_p, seed, may_end.
-      seconds: what the generation calls took, and nothing else.
-      events_per_second: events made in that time.
-      log_prob: the mean of the model's log probabilities, nats an event.
-      out: the file.
-      roll: its picture; None where none was asked for.
-      originality: what it shares with the training songs; None where it was not checked.
-      unchecked: why it was not; None where it was.
-      remade: how often it was made again to be original.
-    """
-
-    model: str
-    version: int | None
-    target: str
-    codec: dict[str, Any]
-    mode: str
-    prime: dict[str, Any]
-    steps_asked: int
-    steps_made: int
-    notes: int
-    sampling: dict[str, Any]
-    seconds: float
-    events_per_second: float
-    log_prob: float
-    out: str
-    roll: str | None = None
-    originality: Checked | None = None
-    unchecked: str | None = None
-    remade: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as JSON types."""
-        originality = None if self.originality is None else self.originality.as_dict()
-        return {**dataclasses.asdict(self), "originality": originality}
+# Called with each part of a song, int32[S, F] codes, as it comes.
+Listen = Callable[[Codec, np.ndarray], None]
 
 
 def generate_song(
     request: GenerateRequest,
     on_progress: Progress | None = None,
     find_check: FindCheck | None = None,
+    listen: Listen | None = None,
 ) -> SongReport:
     """Makes one song and writes it to `request.out`.
 
@@ -142,70 +57,72 @@ def generate_song(
       request: what is wished for.
       on_progress: told how the song grows.
       find_check: finds the check of the model that plays; None checks nothing.
+      listen: hears the song as it grows.
 
     Raises:
       SegueError: the request cannot be met; no file is written then.
     """
-    if request.mode not in MODES:
-        raise SegueError(f"mode {request.mode!r} does not exist; choose one of: {', '.join(MODES)}")
-    if request.prime is not None and request.data is not None:
-        raise SegueError("both --prime and --data were given; choose one")
-    if request.steps < 1:
-        raise SegueError(f"steps {request.steps} makes no song; ask for 1 or more")
-    if not 1 <= request.tries <= MAX_TRIES:
-        raise SegueError(f"tries {request.tries} is not allowed; it must be 1..{MAX_TRIES}")
-    out = Path(request.out)
-    roll = None if request.roll is None else Path(request.roll)
-    check_writable(out)
-    if roll is not None:
-        check_writable(roll, "--roll", "song.svg")
-    _check_apart(request.prime, out, roll)
-    if roll is not None:
-        check_suffix(roll)
+    if request.count != 1:
+        raise SegueError(f"{request.count} songs were asked for; generate_songs makes several")
+    (made,) = generate_songs(request, on_progress, find_check, listen)
+    if isinstance(made, SegueError):
+        raise made
+    return made
+
+
+def generate_songs(
+    request: GenerateRequest,
+    on_progress: Progress | None = None,
+    find_check: FindCheck | None = None,
+    listen: Listen | None = None,
+    find_composer: Callable[[ModelFacts], str | None] | None = None,
+) -> list[SongReport | SegueError]:
+    """Makes the songs of a request and writes them; arguments as `generate_song`.
+
+    `find_composer` says whose songs the model learned from, for the files' own words; a
+    SegueError of its says that it is not known.
+
+    Returns:
+      A report for each song, or why there is none.
+
+    Raises:
+      SegueError: the request cannot be met at all; no file is written then.
+    """
+    outs = check_request(request)
     with Connection(request.target, request.model, request.version, request.timeout) as connection:
         client = GenerationClient(connection)
         facts = client.describe()
-        # Before the song is made: where one must be original, it has to be known.
+        # Before any song is made: where one must be original, it has to be known.
         check, unchecked = _find(find_check, facts, request.original)
-        prime = choose_prime(request, facts)
-        generated, seconds = _generate(client, prime, request, on_progress)
-        song = _song(facts, generated, prime)
-        checked = None if check is None else check.check(song)
-        remade = 0
-        while request.original and check is not None and checked is not None and checked.is_copy:
-            if remade == request.tries:
-                raise SegueError(_not_original(checked, remade))
-            remade += 1
-            other, more = _remake(client, facts, prime, request, generated, song, checked, remade)
-            seconds += more
-            again = song_of(facts.codec, other.events, prime.song)
-            if len(again):  # else it ended before its first note: another try
-                generated, song, checked = other, again, check.check(again)
-    remark = _remark(facts, request, prime, len(generated), remade)
-    # The picture first: a song is there only when all that was asked for is.
-    if roll is not None:
-        write_atomically(roll, piano_roll(song, roll.suffix, remark), "--roll")
-    write_atomically(out, write_midi(song, remark))
-    return SongReport(
-        model=facts.model,
-        version=facts.version,
-        target=request.target,
-        codec=facts.codec.config(),
-        mode=request.mode,
-        prime=prime.as_dict(),
-        steps_asked=request.steps,
-        steps_made=len(generated),
-        notes=len(song),
-        sampling=request.sampling.as_dict(),
-        seconds=seconds,
-        events_per_second=len(generated) / seconds,
-        log_prob=float(generated.log_prob.astype(np.float64).mean()),
-        out=str(out),
-        roll=None if roll is None else str(roll),
-        originality=checked,
-        unchecked=unchecked,
-        remade=remade,
-    )
+        wishes = []
+        for index in range(request.count):
+            sampling = _with_seed(request.sampling, index)
+            prime = choose_prime(request, facts, sampling.seed)
+            wishes.append(Wish(prime, request.steps, sampling, request.ending))
+        play = _Player(client, request, on_progress, listen)
+        made = make_songs(facts, wishes, play, check, request.tries if request.original else 0)
+    share, composer = play.seconds / request.count, _composer(find_composer, facts)
+    reports: list[SongReport | SegueError] = []
+    for wish, song, out in zip(wishes, made, outs, strict=True):
+        if isinstance(song, SegueError):
+            reports.append(song)
+        else:
+            files = _write(request, facts, wish, song, out, composer)
+            reports.append(_report(request, facts, wish, song, files, share, unchecked))
+    return reports
+
+
+def _with_seed(sampling: Sampling, index: int) -> Sampling:
+    return dataclasses.replace(sampling, seed=sampling.seed + index) if index else sampling
+
+
+def _composer(
+    find_composer: Callable[[ModelFacts], str | None] | None, facts: ModelFacts
+) -> str | None:
+    try:
+        return None if find_composer is None else find_composer(facts)
+    except SegueError:
+        return None
 
 
 def _find(
@@ -229,73 +146,30 @@ def _find(
     return check, None
 
 
-def _song(facts: ModelFacts, generated: Generated, prime: Prime) -> Song:
-    song = song_of(facts.codec, generated.events, prime.song)
-    if not len(song):
-        raise SegueError(
-            f"model {facts.model!r} ended the song before its first note; "
-            "choose another --seed, or keep it from ending"
-        )
-    return song
-
-
-def _remake(
-    client: GenerationClient,
-    facts: ModelFacts,
-    prime: Prime,
-    request: GenerateRequest,
-    generated: Generated,
-    song: Song,
-    checked: Checked,
-    attempt: int,
-) -> tuple[Generated, float]:
-    """The song up to the bar in which its copied run begins, and another way on from there.
-
-    Made as the first was (in one call, in chunks, by the paper's loop); with the seconds
-    that it took.
-    """
-    assert checked.longest is not None  # it is a copy
-    kept = events_before_copy(facts.codec, generated.events, song, checked.longest)
-    before = generated.events[:kept]
-    seed = another_seed(request.sampling.seed, attempt)
-    rest = dataclasses.replace(
-        request,
-        steps=request.steps - kept,
-        sampling=dataclasses.replace(request.sampling, seed=seed),
-    )
-    begin = dataclasses.replace(prime, events=np.concatenate([prime.events, before]))
-    made, seconds = _generate(client, begin, rest, None)
-    whole = Generated(
-        np.concatenate([before, made.events]),
-        np.concatenate([generated.log_prob[:kept], made.log_prob]),
-        made.state,
-    )
-    return whole, seconds
-
-
-def _not_original(checked: Checked, tries: int) -> str:
-    assert checked.longest is not None
-    return (
-        f"after {tries} tries the song still shares {checked.run} notes in a row with "
-        f"{checked.longest.title}, allowed are {checked.bound}: choose another --seed or prime, "
-        "a higher --temperature, or more --tries"
-    )
-
-
-def choose_prime(request: GenerateRequest, facts: ModelFacts) -> Prime:
+def choose_prime(request: GenerateRequest, facts: ModelFacts, seed: int | None = None) -> Prime:
     """The prime that a request asks for, in the model's codec.
+
+    Args:
+      request: what is wished for.
+      facts: of the model.
+      seed: draws a random section; None is the request's.
 
     Raises:
       SegueError: there is none, or it is too short for the model.
     """
     limits = facts.limits
+    draw = request.sampling.seed if seed is None else seed
     if request.prime is not None:
         prime = prime_from_file(request.prime, facts.codec, request.prime_length)
+    elif request.data is not None and request.song is not None:
+        prime = prime_from_file(
+            song_named(request.data, request.song), facts.codec, request.prime_length
+        )
     elif request.data is not None:
         length = request.prime_length
         if length is None:
             length = max(limits.window, limits.min_prime)
-        prime = random_section(request.data, facts.codec, length, request.sampling.seed)
+        prime = random_section(request.data, facts.codec, length, draw)
     elif request.prime_length is not None:
         raise SegueError("--prime-length needs a song: give one with --prime or --data")
     else:
@@ -309,90 +183,138 @@ def choose_prime(request: GenerateRequest, facts: ModelFacts) -> Prime:
     return prime
 
 
-def song_of(codec: Codec, events: np.ndarray, like: Song | None = None) -> Song:
-    """The song that generated events spell, from its first note on.
+class _Player:
+    """Asks the model in the way that a request's mode says; a `Play`.
 
-    Args:
-      codec: the model's.
-      events: int32[S, F].
-      like: the song whose tempo and time signature it keeps.
+    Attributes:
+      seconds: that the calls took, those who listen excluded.
     """
-    song = codec.decode(from_first_note(codec, events))
-    if like is None:
-        return song
-    return dataclasses.replace(song, tempo=like.tempo, time_signature=like.time_signature)
+
+    def __init__(
+        self,
+        client: GenerationClient,
+        request: GenerateRequest,
+        on_progress: Progress | None,
+        listen: Listen | None,
+    ):
+        self.seconds = 0.0
+        self._client, self._request = client, request
+        self._on_progress, self._listen = on_progress, listen
+
+    def __call__(
+        self, primes: list[np.ndarray], steps: list[int], samplings: list[Sampling]
+    ) -> list[Generated]:
+        if self._request.mode == "call":
+            begun = time.perf_counter()
+            songs = play_calls(self._client)(primes, steps, samplings)
+            self.seconds += time.perf_counter() - begun
+            for song in songs:
+                self._tell(len(song), song.events)
+            return songs
+        return list(map(self._in_parts, primes, steps, samplings))
+
+    def _in_parts(self, prime: np.ndarray, steps: int, sampling: Sampling) -> Generated:
+        parts: list[Generated] = []
+        calls = _parts(self._client, self._request, prime, steps, sampling)
+        while True:
+            begun = time.perf_counter()
+            part = next(calls, None)
+            self.seconds += time.perf_counter() - begun
+            if part is None:
+                break
+            parts.append(part)
+            self._tell(sum(map(len, parts)), part.events)
+        # The empty pieces stand for a song that ended before it began.
+        events = np.concatenate([prime[:0], *(part.events for part in parts)])
+        log_prob = np.concatenate([np.zeros(0, np.float32), *(part.log_prob for part in parts)])
+        return Generated(events, log_prob, parts[-1].state if parts else None)
+
+    def _tell(self, made: int, part: np.ndarray) -> None:
+        if self._on_progress is not None:
+            self._on_progress(min(made, self._request.steps), self._request.steps)
+        if self._listen is not None:
+            self._listen(self._client.describe().codec, part)
 
 
-def _generate(
+def _parts(
     client: GenerationClient,
-    prime: Prime,
     request: GenerateRequest,
-    on_progress: Progress | None,
-) -> tuple[Generated, float]:
-    """The events, and the seconds that the calls took (the listeners' excluded)."""
-    parts: list[Generated] = []
-    seconds = 0.0
-    calls = _calls(client, prime.events, request)
-    while True:
-        begun = time.perf_counter()
-        part = next(calls, None)
-        seconds += time.perf_counter() - begun
-        if part is None:
-            break
-        parts.append(part)
-        if on_progress is not None:
-            on_progress(sum(map(len, parts)), request.steps)
-    # The empty prime pieces stand for a song that ended before it began.
-    events = np.concatenate([prime.events[:0], *(part.events for part in parts)])
-    log_prob = np.concatenate([np.zeros(0, np.float32), *(part.log_prob for part in parts)])
-    return Generated(events, log_prob, parts[-1].state if parts else None), seconds
-
-
-def _calls(
-    client: GenerationClient, prime: np.ndarray, request: GenerateRequest
+    prime: np.ndarray,
+    steps: int,
+    sampling: Sampling,
 ) -> Iterator[Generated]:
-    if request.mode == "call":
-        # A generator, so that the call is made when the clock runs.
-        return (client.generate([prime], n, request.sampling)[0] for n in (request.steps,))
     if request.mode == "stream":
-        return client.stream(prime, request.steps, request.sampling)
-    return client.paper_loop(prime, request.steps, request.sampling)
+        return client.stream(prime, steps, sampling, request.chunk)
+    return client.paper_loop(prime, steps, sampling)
 
 
-def _remark(
-    facts: ModelFacts, request: GenerateRequest, prime: Prime, made: int, remade: int
-) -> str:
-    """The file's text event. No path and no date: the same song, the same bytes."""
-    version = "" if facts.version is None else f" version {facts.version}"
-    settings = request.sampling.as_dict()
-    seed = settings.pop("seed")
-    begun = "nothing"
-    if prime.song is not None:
-        begun = f"{len(prime)} events at {prime.offset} of {prime.song.id[:12]}"
-    # Chunks give the same song as one call; the paper's loop may not.
-    loop = ["paper loop"] if request.mode == "paper-loop" else []
-    if remade:
-        loop.append(f"made again {remade} times to be original")
-    parts = [
-        f"made by Segue: model {facts.model}{version}",
-        f"seed {seed}",
-        f"{made} of {request.steps} events",
-        *(f"{name} {_plain(value)}" for name, value in settings.items()),
-        f"from {begun}",
-        *loop,
-    ]
-    return "; ".join(parts)
+def _write(
+    request: GenerateRequest,
+    facts: ModelFacts,
+    wish: Wish,
+    made: Made,
+    out: Path,
+    composer: str | None,
+) -> tuple[str, ...]:
+    """Writes a song in every format; the files, MIDI first."""
+    song = made.song
+    if request.whole:
+        song = with_prime(facts.codec, wish.prime, made)
+    song = shape_song(song, request.shape)
+    provenance = provenance_of(
+        facts,
+        wish,
+        made,
+        composer=composer,
+        paper_loop=request.mode == "paper-loop",
+        shape=request.shape.as_dict(),
+        whole=request.whole,
+    )
+    # All of it before the first file: a song is there only when all that was asked for is.
+    rendered = render(song, request.formats, provenance)
+    roll = None
+    if request.roll is not None:
+        suffix = Path(request.roll).suffix
+        roll = piano_roll(song, suffix, provenance.remark)
+    if roll is not None and request.roll is not None:
+        write_atomically(Path(request.roll), roll, "--roll")
+    files = []
+    for ending, data in rendered.items():
+        path = out if ending == ".mid" else out.with_name(f"{stem_of(out)}{ending}")
+        write_atomically(path, data)
+        files.append(str(path))
+    return tuple(files)
 
 
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
-
-
-def _check_apart(prime: Path | None, out: Path, roll: Path | None) -> None:
-    """Refuses to write over the song that was given, or one output over another."""
-    places = {"--prime": prime, "--out": out, "--roll": roll}
-    named = [(flag, Path(path).resolve()) for flag, path in places.items() if path is not None]
-    for index, (flag, path) in enumerate(named):
-        for other, same in named[index + 1 :]:
-            if path == same:
-                raise SegueError(f"{flag} and {other} name the same file {path}; choose another")
+def _report(
+    request: GenerateRequest,
+    facts: ModelFacts,
+    wish: Wish,
+    made: Made,
+    files: tuple[str, ...],
+    seconds: float,
+    unchecked: str | None,
+) -> SongReport:
+    return SongReport(
+        model=facts.model,
+        version=facts.version,
+        target=request.target,
+        codec=facts.codec.config(),
+        mode=request.mode,
+        prime=wish.prime.as_dict(),
+        steps_asked=request.steps,
+        steps_made=len(made.events),
+        ending=request.ending,
+        shape=request.shape.as_dict(),
+        notes=len(made.song),
+        sampling=wish.sampling.as_dict(),
+        seconds=seconds,
+        events_per_second=len(made.events) / seconds,
+        log_prob=float(made.log_prob.astype(np.float64).mean()),
+        out=files[0],
+        files=files,
+        roll=None if request.roll is None else str(request.roll),
+        originality=made.checked,
+        unchecked=unchecked,
+        remade=made.remade,
+    )

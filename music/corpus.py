@@ -15,14 +15,11 @@ import multiprocessing
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from fractions import Fraction
 from pathlib import Path
-
-import numpy as np
 
 from music.errors import SegueError
 from music.midi import write_midi
-from music.song import DEFAULT_VELOCITY, TICKS_PER_QUARTER, Song
+from music.score import song_of_parts
 
 # Somebody's analysis of a piece in Roman numerals; the corpus keeps it beside the score.
 ANALYSIS = ".rntxt"
@@ -160,7 +157,7 @@ def _export_one(path: Path, target: Path, parts: int | None) -> Path | None:
     voices = list(getattr(score, "parts", ()))
     if not voices or (parts is not None and len(voices) != parts):
         return None
-    song = _song(voices, title=target.stem)
+    song = song_of_parts(voices, title=target.stem)
     if not len(song):
         return None
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
@@ -170,41 +167,3 @@ def _export_one(path: Path, target: Path, parts: int | None) -> Path | None:
     except OSError as error:
         raise SegueError(f"cannot write {target}: {error.strerror}") from None
     return target
-
-
-def _song(parts: Iterable, title: str) -> Song:
-    notes, time_signature, key, tempo = [], None, None, None
-    for number, part in enumerate(parts):
-        flat = part.stripTies().flatten()
-        for signature in flat.getElementsByClass("TimeSignature"):
-            time_signature = time_signature or signature.ratioString
-            break
-        for mark in flat.getElementsByClass("MetronomeMark"):
-            tempo = tempo or mark.getQuarterBPM()
-            break
-        for element in flat.notes:
-            # A chord symbol over the staff is a name, not something that is played.
-            if element.duration.isGrace or "Harmony" in element.classes:
-                continue
-            if not hasattr(element, "pitches"):
-                continue
-            onset = _ticks(element.offset)
-            duration = max(1, _ticks(element.offset + element.quarterLength) - onset)
-            notes += [
-                (onset, duration, int(pitch.midi), DEFAULT_VELOCITY, number)
-                for pitch in element.pitches
-                if 0 <= pitch.midi <= 127
-            ]
-    if time_signature is not None and not re.fullmatch(r"\d{1,2}/(1|2|4|8|16|32)", time_signature):
-        time_signature = None
-    return Song(
-        np.array(notes, np.int32).reshape(-1, 5),
-        title=title,
-        tempo=tempo,
-        key=key,
-        time_signature=time_signature,
-    )
-
-
-def _ticks(quarters: float | Fraction) -> int:
-    return int(Fraction(quarters).limit_denominator(1000) * TICKS_PER_QUARTER + Fraction(1, 2))

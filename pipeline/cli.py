@@ -25,6 +25,7 @@ from pipeline.models_commands import models
 from pipeline.options import AS_JSON as _AS_JSON
 from pipeline.options import DEFAULT_ROOT, counter
 from pipeline.options import ROOT as _ROOT
+from pipeline.regenerate_command import regenerate
 from pipeline.report_command import report
 from pipeline.study_command import study
 
@@ -43,7 +44,7 @@ class _Group(click.Group):
         except BrokenPipeError:
             raise  # `segue ... | head`: click leaves in silence
         except KeyboardInterrupt:
-            resumes = ctx.invoked_subcommand in ("pipeline", "study", "demo")
+            resumes = ctx.invoked_subcommand in ("pipeline", "study", "demo", "regenerate")
             told = "; the same command goes on where it stood" if resumes else ""
             click.echo(f"segue: stopped{told}", err=True)
             ctx.exit(130)
@@ -233,6 +234,7 @@ main.add_command(generate)
 main.add_command(inspect)
 main.add_command(listen)
 main.add_command(models)
+main.add_command(regenerate)
 main.add_command(report)
 main.add_command(study)
 

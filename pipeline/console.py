@@ -26,13 +26,14 @@ _BAR_WIDTH = 16
 
 
 @contextlib.contextmanager
-def quiet(log_dir: Path, name: str, verbose: bool = False) -> Iterator[Any]:
+def quiet(log_dir: Path, name: str, verbose: bool = False, waiting: bool = True) -> Iterator[Any]:
     """Sends the process's chatter to a log file and its progress to the terminal.
 
     Args:
       log_dir: where the file goes.
       name: begins its name.
       verbose: leave the chatter on the terminal as well as it comes.
+      waiting: show what is under way; else the caller does.
 
     Yields:
       The rich console of the terminal.
@@ -61,7 +62,9 @@ def quiet(log_dir: Path, name: str, verbose: bool = False) -> Iterator[Any]:
     console = Console(file=terminal)
     lines = _Lines(console)
     try:
-        with _listening(lines), lines.status(f"starting (chatter goes to {path})"):
+        with _listening(lines), contextlib.ExitStack() as shown:
+            if waiting:
+                shown.enter_context(lines.status(f"starting (chatter goes to {path})"))
             yield console
     finally:
         sys.stdout.flush()

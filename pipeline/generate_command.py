@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,50 +10,46 @@ import click
 
 from music.errors import SegueError
 from pipeline.options import AS_JSON, DEFAULT_ROOT, counter
+from pipeline.song_options import (
+    formats_option,
+    sampling_of,
+    sampling_options,
+    shape_of,
+    shape_options,
+)
 
 if TYPE_CHECKING:
-    from client.generation import Sampling
+    from client.generation import ModelFacts
+    from client.originality import OriginalityCheck
+    from client.request import GenerateRequest, SongReport
 
-
-def _sampling_options(command: Callable) -> Callable:
-    options = [
-        click.option("--steps", type=int, default=250, show_default=True, help="Events to make."),
-        click.option(
-            "--temperature", type=float, default=1.0, show_default=True, help="0: the likeliest."
-        ),
-        click.option("--top-k", type=int, default=0, help="Draw from the k likeliest; 0: off."),
-        click.option("--top-p", type=float, default=1.0, help="Draw from this share; 1: off."),
-        click.option(
-            "--seed", type=int, default=0, show_default=True, help="Another seed, another song."
-        ),
-        click.option("--may-end", is_flag=True, help="Let the model end the song before --steps."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _sampling(values: dict[str, Any]) -> Sampling:
-    from client.generation import Sampling
-
-    names = ("temperature", "top_k", "top_p", "seed", "may_end")
-    return Sampling(**{name: values[name] for name in names})
+# Events of a chunk of --stream: a bar or so, so that notes come while they are made.
+_CHUNK = 8
 
 
 @click.command()
-@click.option("--prime", type=click.Path(path_type=Path), help="MIDI file to play on from.")
+@click.option(
+    "--prime", type=click.Path(path_type=Path), help="MIDI or MusicXML file to play on from."
+)
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Folder to take a random section from."
 )
+@click.option("--song", help="A song of --data by its name, to play on from.")
 @click.option("--prime-length", type=int, help="Events of the prime (default: the whole file).")
-@_sampling_options
+@click.option("--continue", "whole", is_flag=True, help="Write the song that it goes on from, too.")
+@click.option(
+    "--count", type=int, default=1, show_default=True, help="Songs, by seeds one after the other."
+)
+@sampling_options
+@shape_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("song.mid"),
     show_default=True,
-    help="Where the song goes, a MIDI file.",
+    help="Where the song goes, a MIDI file; other formats stand beside it.",
 )
+@formats_option("midi")
 @click.option(
     "--roll", type=click.Path(path_type=Path), help="Draw its piano roll here (.svg or .png)."
 )
@@ -70,7 +65,7 @@ def _sampling(values: dict[str, Any]) -> Sampling:
     show_default=True,
     help="How often, with --original.",
 )
-@click.option("--stream", is_flag=True, help="Make it in chunks, and show how it grows.")
+@click.option("--stream", is_flag=True, help="Make it in chunks, and show the notes as they come.")
 @click.option("--paper-loop", is_flag=True, help="One call a note over a sliding window.")
 @click.option("--target", default="127.0.0.1:8500", show_default=True, help="The model server.")
 @click.option("--model", default="segue", show_default=True, help="The model's name there.")
@@ -84,62 +79,89 @@ def _sampling(values: dict[str, Any]) -> Sampling:
     help="Of the pipeline that made the model; its training songs say what is a copy.",
 )
 @AS_JSON
-def generate(
-    prime: Path | None,
-    data: Path | None,
-    prime_length: int | None,
-    steps: int,
-    out: Path,
-    roll: Path | None,
-    original: bool,
-    tries: int,
-    stream: bool,
-    paper_loop: bool,
-    target: str,
-    model: str,
-    model_version: int | None,
-    timeout: float,
-    root: Path,
-    as_json: bool,
-    **sampling: Any,
-) -> None:
+@click.pass_context
+def generate(ctx: click.Context, root: Path, stream: bool, as_json: bool, **values: Any) -> None:
     """Make a song with the served model; without --prime or --data, from nothing.
 
     It is held against the songs that the model learned from: the longest run of notes
     that stands in one of them, in any key, is told with its place.
     """
-    from client.songs import GenerateRequest, generate_song
-    from pipeline.originals import find_check
+    from client.songs import generate_songs
+    from pipeline.originals import find_check, find_original
+    from pipeline.terminal_notes import NoteLines
 
-    if stream and paper_loop:
+    if stream and values["paper_loop"]:
         raise SegueError("both --stream and --paper-loop were given; choose one")
-    request = GenerateRequest(
-        out=out,
-        roll=roll,
-        prime=prime,
-        data=data,
-        prime_length=prime_length,
-        steps=steps,
-        sampling=_sampling(sampling),
-        original=original,
-        tries=tries,
-        mode="stream" if stream else "paper-loop" if paper_loop else "call",
-        target=target,
-        model=model,
-        version=model_version,
-        timeout=timeout,
+
+    def check(facts: ModelFacts) -> OriginalityCheck:
+        return find_check(root, facts)
+
+    request = _request(values, stream)
+    notes = NoteLines() if stream else None
+    made = generate_songs(
+        request,
+        None if stream else counter("events"),
+        check,
+        notes,
+        lambda facts: find_original(root, facts).composer,
     )
-    made = generate_song(request, counter("events"), lambda facts: find_check(root, facts))
+    if notes is not None:
+        notes.end()
+    good = [one for one in made if not isinstance(one, SegueError)]
     if as_json:
-        click.echo(json.dumps(made.as_dict(), sort_keys=True))
-    else:
+        told: Any = [one.as_dict() for one in good]
         click.echo(
-            f"{made.out}: {made.notes} notes by {made.model} version {made.version}, "
-            f"seed {request.sampling.seed}, {made.seconds:.2f} s "
-            f"({made.events_per_second:.0f} events a second)"
+            json.dumps(told if request.count > 1 else told[0] if told else None, sort_keys=True)
         )
-        if made.originality is not None:
-            again = f", made again {made.remade} times" if made.remade else ""
-            click.echo(f"{made.originality.line()}{again}")
-        else:
-            click.echo(f"originality not checked: {made.unchecked}")
+    else:
+        for one in good:
+            _tell(one)
+    refused = [one for one in made if isinstance(one, SegueError)]
+    if refused:
+        which = f"{len(refused)} of {request.count} songs: " if request.count > 1 else ""
+        raise SegueError(f"{which}{refused[0]}")
+
+
+def _request(values: dict[str, Any], stream: bool) -> GenerateRequest:
+    from client.rendering import parse_formats
+    from client.request import GenerateRequest
+
+    return GenerateRequest(
+        out=values["out"],
+        formats=parse_formats(values["formats"]),
+        roll=values["roll"],
+        prime=values["prime"],
+        data=values["data"],
+        song=values["song"],
+        prime_length=values["prime_length"],
+        count=values["count"],
+        steps=values["steps"],
+        sampling=sampling_of(values),
+        ending=values["ending"],
+        shape=shape_of(values),
+        whole=values["whole"],
+        original=values["original"],
+        tries=values["tries"],
+        mode="stream" if stream else "paper-loop" if values["paper_loop"] else "call",
+        chunk=_CHUNK,
+        target=values["target"],
+        model=values["model"],
+        version=values["model_version"],
+        timeout=values["timeout"],
+    )
+
+
+def _tell(made: SongReport) -> None:
+    seed = made.sampling["seed"]
+    click.echo(
+        f"{made.out}: {made.notes} notes by {made.model} version {made.version}, "
+        f"seed {seed}, {made.seconds:.2f} s ({made.events_per_second:.0f} events a second)"
+    )
+    others = [name for name in made.files if name != made.out]
+    if others:
+        click.echo(f"  {', '.join(others)}")
+    if made.originality is not None:
+        again = f", made again {made.remade} times" if made.remade else ""
+        click.echo(f"{made.originality.line()}{again}")
+    else:
+        click.echo(f"originality not checked: {made.unchecked}")

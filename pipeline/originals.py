@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -16,8 +17,38 @@ from music.errors import SegueError
 from pipeline.configuration import MODEL_NAME
 
 
+@dataclasses.dataclass(frozen=True)
+class Original:
+    """What a root knows of a served model's training songs.
+
+    Attributes:
+      folder: of their index and reference.
+      percentile: of their longest shared runs, beyond which a song is a copy.
+      sha256: of the reference.
+      composer: whose songs they are; None where nobody said.
+    """
+
+    folder: Path
+    percentile: float
+    sha256: str
+    composer: str | None
+
+    def open(self) -> OriginalityCheck:
+        """The check of new songs against them.
+
+        Raises:
+          SegueError: it cannot be read.
+        """
+        return OriginalityCheck.open(self.folder, self.percentile)
+
+
 def find_check(root: Path, facts: ModelFacts) -> OriginalityCheck:
-    """The check of a version, by its model card and the references of the root.
+    """The check of a version; arguments and errors as `find_original`."""
+    return find_original(root, facts).open()
+
+
+def find_original(root: Path, facts: ModelFacts) -> Original:
+    """The training songs of a version, by its model card and the references of the root.
 
     Args:
       root: of the pipeline that made it.
@@ -30,11 +61,13 @@ def find_check(root: Path, facts: ModelFacts) -> OriginalityCheck:
         raise SegueError("the server does not tell the model's version")
     try:
         card = _card(root, facts)
+        wanted, percentile = card["originality"]["reference"], card["originality"]["percentile"]
         found = (root / "pipeline" / "ReferenceBuilder" / "reference").glob(f"*/{REFERENCE_FILE}")
         # Newest first: runs on the same songs leave the same reference.
         for path in sorted(found, key=lambda path: path.parent.name.zfill(12), reverse=True):
-            if hashlib.sha256(path.read_bytes()).hexdigest() == card["originality"]["reference"]:
-                return OriginalityCheck.open(path.parent, card["originality"]["percentile"])
+            if hashlib.sha256(path.read_bytes()).hexdigest() == wanted:
+                composer = card.get("given", {}).get("composer") or None
+                return Original(path.parent, percentile, wanted, composer)
     except OSError as error:
         raise SegueError(f"cannot look into {root}: {error.strerror}") from None
     raise SegueError(

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from client.assembling import song_of
 from client.connection import Connection
 from client.generation import GenerationClient, ModelFacts, Sampling
-from client.songs import song_of
 from components.serving_validator.settings import PanelSettings
 from music.codec import Codec
 from music.errors import SegueError

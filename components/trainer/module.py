@@ -58,7 +58,7 @@ def run_fn(fn_args: Any) -> None:
     from components.trainer import checkpoints, devices
     from components.trainer.export import export
     from components.trainer.inference import InferenceModel
-    from components.trainer.network import extract_weights
+    from components.trainer.network import extract_weights, weights_digest
     from components.trainer.positions import tell_positions
     from components.trainer.training import fit
 
@@ -90,6 +90,7 @@ def run_fn(fn_args: Any) -> None:
         "epoch": history.best,
         "epochs": len(history.epochs),
         "parameters": history.parameters,
+        "weights": weights_digest(weights),
         "versions": history.versions,
     }
     export(model, training, fn_args.serving_model_dir)

@@ -14,6 +14,9 @@ and as what comes next, and returns nats.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -148,6 +151,15 @@ def _chain(settings: ModelSettings, vocabulary: Vocabulary) -> keras.Model:
         nats.append(EventNats(dtype="float32")(logits, coming[:, :, f]))
     total = layers.Add(dtype="float32")(nats) if len(nats) > 1 else nats[0]
     return keras.Model([heard, coming], total, name="segue_chain")
+
+
+def weights_digest(weights: Weights) -> str:
+    """SHA-256 (hex) of a network's numbers: which model it is, whatever it is called."""
+    digest = hashlib.sha256()
+    for array in tf.nest.flatten(dataclasses.astuple(weights)):
+        digest.update(repr(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def extract_weights(network: keras.Model, settings: ModelSettings) -> Weights:

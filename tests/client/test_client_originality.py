@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client.assembling import song_of
 from client.connection import Connection
 from client.generation import GenerationClient, Sampling
 from client.originality import OriginalityCheck, another_seed, events_before_copy
-from client.songs import GenerateRequest, generate_song, song_of
+from client.songs import GenerateRequest, generate_song
 from music.codec import ChordsCodec, NotesCodec
 from music.errors import SegueError
 from music.measures import Heard, Reference, SongIndex, measure

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from client import songs
+from client.assembling import song_of
 from client.connection import Connection
 from client.generation import GenerationClient, Sampling
-from client.songs import GenerateRequest, generate_song, song_of
+from client.songs import GenerateRequest, generate_song
 from music.codec import ChordsCodec, NotesCodec
 from music.errors import SegueError
 from music.midi import read_midi
@@ -45,14 +46,19 @@ def test_a_song_is_what_the_model_made(request_for, toy, write_song):
     made = read_midi(request.out.read_bytes())
     with Connection(toy.target) as connection:
         prime = NotesCodec().encode(read_midi(request.prime.read_bytes()))[:-1]
-        events = GenerationClient(connection).generate([prime], 40, Sampling(seed=7))[0].events
-    assert made.notes[0, ONSET] == 0
+        events = GenerationClient(connection).generate([prime], 48, Sampling(seed=7))[0].events
+    # The chord of the fortieth event is whole.
+    made_of = next(count for count in range(40, 48) if events[count, 0] > 0)
+    events = events[:made_of]
+    # It goes on where the prime stood in its bar of three quarters.
+    onset = int(prime[:, 0].sum() + events[0, 0]) % 72
+    assert made.notes[0, ONSET] == onset
     events = events.copy()
-    events[0, 0] = 0
+    events[0, 0] = onset
     assert np.array_equal(made.notes[:, :3], NotesCodec().decode(events).notes[:, :3])
     assert (made.tempo, made.time_signature) == (96.0, "3/4")
-    assert report.steps_made == 40
-    assert report.notes == 40
+    assert report.steps_made == made_of
+    assert report.notes == made_of
 
 
 def test_the_report_tells_the_whole_way(request_for, write_song):
@@ -78,9 +84,12 @@ def test_the_report_tells_the_whole_way(request_for, write_song):
         },
         "steps_asked": 40,
         "steps_made": 40,
+        "ending": "chord",
+        "shape": {},
         "notes": 40,
         "sampling": {"temperature": 1.0, "top_k": 3, "top_p": 1.0, "seed": 7, "may_end": False},
         "out": str(request.out),
+        "files": [str(request.out)],
         "roll": None,
         "originality": None,
         "unchecked": "it was not asked for",
@@ -139,19 +148,20 @@ def test_the_papers_loop_makes_the_papers_song(paper, request_for, write_song, t
         generate_song(request)
         notes.append(read_midi(request.out.read_bytes()).notes)
     assert np.array_equal(*notes)
-    assert b"paper loop" in (tmp_path / "paper-loop.mid").read_bytes()
+    assert b"loop one call a note, as in the paper" in (tmp_path / "paper-loop.mid").read_bytes()
 
 
 def test_the_file_says_who_made_it_and_how_but_not_where(request_for, write_song, tmp_path):
     request = request_for(
         prime=write_song(count=20), sampling=Sampling(temperature=0.75, seed=11, top_p=0.9)
     )
-    generate_song(request)
+    report = generate_song(request)
     data = request.out.read_bytes()
     begun = read_midi(request.prime.read_bytes()).id[:12].encode()
     assert (
-        b"made by Segue: model segue version 3; seed 11; 40 of 40 events; temperature 0.75; "
-        b"top_k 0; top_p 0.9; may_end false; from 21 events at 0 of " + begun
+        b"made by Segue: model segue version 3; seed 11; events %d of 40; temperature 0.75; "
+        b"top k 0; top p 0.9; may end false; ending chord; from 21 events at 0 of %s"
+        % (report.steps_made, begun)
     ) in data
     assert str(tmp_path).encode() not in data
 

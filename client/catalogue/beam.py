@@ -1,0 +1,94 @@
+"""The batches of a catalogue over Beam's workers.
+
+The pipeline is three steps: the batches, spread over the workers, each through a model.
+What a worker makes it writes itself, song by song, so that nothing is lost with a run
+that is killed; what comes back is only how many there were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.utils.shared import Shared
+
+from client.catalogue.models import CheckSource, ModelSource
+from client.catalogue.plan import Job
+from client.catalogue.songs import BatchSettings, make_batch
+from client.catalogue.store import Store
+from client.generation import GenerationClient
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """All that a worker has to know.
+
+    Attributes:
+      out: the folder that songs go to.
+      model, check: where they are to be had; no check checks nothing.
+      common: what all songs have in common.
+    """
+
+    out: Path
+    model: ModelSource
+    check: CheckSource | None
+    common: BatchSettings
+
+
+class _Opened:
+    """A model and a check that the threads of a worker share."""
+
+    def __init__(self, work: Work):
+        self._open = contextlib.ExitStack()
+        caller = self._open.enter_context(work.model.open())
+        self.client = GenerationClient(caller)
+        self.check = None if work.check is None else work.check.open()
+
+    def __del__(self) -> None:
+        self._open.close()
+
+
+class MakeSongs(beam.DoFn):
+    """Batches of jobs in, how many songs were made and failed out."""
+
+    def __init__(self, work: Work, shared: Shared):
+        self._work, self._shared = work, shared
+        self._made = beam.metrics.Metrics.counter("segue", "songs_made")
+        self._failed = beam.metrics.Metrics.counter("segue", "songs_failed")
+
+    def setup(self) -> None:
+        self._opened = self._shared.acquire(lambda: _Opened(self._work))
+        self._store = Store(self._work.out)
+
+    def process(self, jobs: list[Job]) -> Iterator[tuple[int, int]]:
+        records = make_batch(
+            jobs, self._opened.client, self._opened.check, self._store, self._work.common
+        )
+        made = sum(record["status"] == "made" for record in records)
+        self._made.inc(made)
+        self._failed.inc(len(records) - made)
+        yield made, len(records) - made
+
+
+def run_batches(batches: Sequence[list[Job]], work: Work, arguments: Sequence[str]) -> None:
+    """Makes all songs of some batches.
+
+    Args:
+      batches: of jobs; what a song becomes does not depend on its batch.
+      work: all that a worker has to know.
+      arguments: Beam's, as on a command line.
+
+    Raises:
+      SegueError: a worker could not ask the model, or could not write.
+    """
+    with beam.Pipeline(options=PipelineOptions(list(arguments))) as pipeline:
+        _ = (
+            pipeline
+            | "Batches" >> beam.Create(list(batches), reshuffle=False)
+            | "Spread" >> beam.Reshuffle()
+            | "MakeSongs" >> beam.ParDo(MakeSongs(work, Shared()))
+        )

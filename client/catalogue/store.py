@@ -1,0 +1,166 @@
+"""The folder that a catalogue of new songs goes to.
+
+Files appear whole or not at all: they are written aside and renamed. A song's record is
+written after its files, so that a record is a promise. Nothing is forced onto the disk
+file by file, which would take longer than making the songs: a process that is killed
+loses nothing by that, and before the manifest is written everything is. What a power cut
+could lose, sizes and `verify` find.
+
+    DIR/songs/           the songs, in all their formats
+    DIR/manifest.*       what they are
+    DIR/index.html       the gallery, with DIR/gallery/
+    DIR/.segue/records/  the records of a run that is not over
+    DIR/.segue/aside/    files that are being written
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from music.errors import SegueError
+
+SONGS = "songs"
+
+
+class Store:
+    """A folder of songs and their records.
+
+    Args:
+      folder: DIR.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self._work = self.folder / ".segue"
+        self._records = self._work / "records"
+
+    def make(self) -> None:
+        """Makes the folders.
+
+        Raises:
+          SegueError: the system refuses.
+        """
+        try:
+            for folder in (self.folder / SONGS, self._records, self._aside):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+
+    @property
+    def _aside(self) -> Path:
+        return self._work / "aside"
+
+    @contextlib.contextmanager
+    def held(self, shard: str | None) -> Iterator[None]:
+        """Holds the folder: for itself, or beside other shards than its own.
+
+        Raises:
+          SegueError: another run is using it.
+        """
+        self.make()
+        with contextlib.ExitStack() as locks:
+            # A run over everything excludes all others; shards exclude their own kind.
+            how = fcntl.LOCK_EX if shard is None else fcntl.LOCK_SH
+            locks.enter_context(self._locked("run.lock", how, wait=False))
+            if shard is None:
+                # Left by a run that was killed; nobody writes there now.
+                shutil.rmtree(self._aside, ignore_errors=True)
+                self.make()
+            else:
+                name = f"shard-{shard.replace('/', '-of-')}.lock"
+                locks.enter_context(self._locked(name, fcntl.LOCK_EX, wait=False))
+            yield
+
+    @contextlib.contextmanager
+    def merging(self) -> Iterator[None]:
+        """Holds the manifest; waits for whoever else does."""
+        with self._locked("merge.lock", fcntl.LOCK_EX, wait=True):
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, name: str, how: int, wait: bool) -> Iterator[None]:
+        try:
+            handle = os.open(self._work / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+        try:
+            try:
+                fcntl.flock(handle, how if wait else how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SegueError(
+                    f"another run is writing to {self.folder}; wait for it, or choose another --out"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
+    # ---- files ----------------------------------------------------------------
+
+    def write(self, name: str, data: bytes) -> None:
+        """Puts a whole file at DIR/name; safe from many threads and processes.
+
+        Raises:
+          SegueError: the system refuses.
+        """
+        aside = self._aside / f"{os.getpid()}-{threading.get_ident()}"
+        try:
+            with open(aside, "wb") as file:
+                file.write(data)
+            os.replace(aside, self.folder / name)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            raise _unwritable(self.folder / name, error) from None
+
+    def has(self, outputs: list[dict[str, Any]]) -> bool:
+        """Whether files are there, as long as their record says."""
+        try:
+            return all(
+                os.stat(self.folder / one["path"]).st_size == one["bytes"] for one in outputs
+            )
+        except OSError:
+            return False
+
+    # ---- records --------------------------------------------------------------
+
+    def record(self, value: dict[str, Any]) -> None:
+        """Keeps a song's record, after its files."""
+        name = self._records.relative_to(self.folder) / f"{value['identity']}.json"
+        self.write(str(name), json.dumps(value, sort_keys=True).encode())
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The records of runs that are not over, by identity."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self._records):
+                value = json.loads(Path(entry.path).read_bytes())
+                found[value["identity"]] = value
+        return found
+
+    def count(self) -> int:
+        """How many records of runs that are not over there are."""
+        with contextlib.suppress(FileNotFoundError):
+            return sum(1 for _ in os.scandir(self._records))
+        return 0
+
+    def forget(self, identities: Iterator[str] | list[str]) -> None:
+        """Lets go of records that the manifest holds now."""
+        for identity in identities:
+            with contextlib.suppress(FileNotFoundError):
+                (self._records / f"{identity}.json").unlink()
+
+    def settle(self) -> None:
+        """Forces everything that was written onto the disk."""
+        os.sync()
+
+
+def _unwritable(path: Path, error: OSError) -> SegueError:
+    return SegueError(f"{path} cannot be written: {error.strerror or error}; choose another --out")
