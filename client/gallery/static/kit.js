@@ -4,6 +4,7 @@ const Gallery = {};
 
 Gallery.kit = (() => {
   const SVG = "http://www.w3.org/2000/svg";
+  const [COLUMNS, ROWS] = [48, 16]; // of a stamp
   const ICONS = {
     play: "M8 5.5v13l11-6.5z",
     pause: "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z",
@@ -49,8 +50,11 @@ Gallery.kit = (() => {
     return minutes ? `${minutes} minute${minutes === 1 ? "" : "s"} ${told}` : told;
   }
 
-  function count(number, one, many = `${one}s`) {
-    return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+  const formatter = new Intl.NumberFormat("en");
+  const figures = (number) => formatter.format(number);
+
+  function count(number, one) {
+    return `${figures(number)} ${one}${number === 1 ? "" : "s"}`;
   }
 
   function decimals(value) {
@@ -86,31 +90,33 @@ Gallery.kit = (() => {
   };
 
   function chip(verdict, run) {
-    const notes = run === null || run === undefined ? null : count(run, "note");
     const words = element("span", { class: `chip ${verdict}` }, VERDICTS[verdict]);
-    return notes ? [words, element("span", { class: "run" }, notes)] : [words];
+    const notes = typeof run === "number" ? count(run, "note") : "";
+    return [words, element("span", { class: "run" }, notes)];
   }
 
-  // The shape of a song, from the bits that the list holds.
-  function stamp(packed) {
+  // The shape of a song as the strokes of a path, from the bits that the list holds.
+  function strokes(packed) {
     const bits = atob(packed);
     const columns = bits.length / 2;
-    const lines = [];
-    for (let row = 0; row < 16; row += 1) {
+    let lines = "";
+    for (let row = 0; row < ROWS; row += 1) {
       for (let column = 0, run = 0; column <= columns; column += 1) {
         const on = column < columns && (bits.charCodeAt(2 * column + (row >> 3)) >> (row & 7)) & 1;
         if (on) run += 1;
         else if (run) {
-          lines.push(`M${column - run} ${15.5 - row}h${run}`);
+          lines += `M${column - run} ${ROWS - 0.5 - row}h${run}`;
           run = 0;
         }
       }
     }
-    return drawing(
-      "svg",
-      { class: "stamp", viewBox: `0 0 ${columns} 16`, preserveAspectRatio: "none", "aria-hidden": "true" },
-      drawing("path", { d: lines.join("") }),
-    );
+    return lines;
+  }
+
+  function stamp(packed) {
+    const viewBox = `0 0 ${COLUMNS} ${ROWS}`;
+    const plain = { class: "stamp", viewBox, preserveAspectRatio: "none", "aria-hidden": "true" };
+    return drawing("svg", plain, drawing("path", { d: packed ? strokes(packed) : "" }));
   }
 
   // Case and accents make no difference to a search.
@@ -118,7 +124,7 @@ Gallery.kit = (() => {
     return text.normalize("NFKD").replace(/\p{M}+/gu, "").toLowerCase();
   }
 
-  return { element, icon, clock, spoken, count, decimals, bytes, measure, chip, stamp, folded };
+  return { element, icon, clock, spoken, figures, count, decimals, bytes, measure, VERDICTS, chip, strokes, stamp, folded };
 })();
 
 // ---- data that scripts bring ----

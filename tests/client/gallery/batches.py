@@ -67,10 +67,17 @@ class Batch:
         return {"role": role, "format": kind, "path": path, "sha256": digest, "bytes": len(data)}
 
     def add(
-        self, title: str, number: int, run: int | None = 9, score: bool = False, **other: Any
+        self,
+        title: str,
+        number: int,
+        run: int | None = 9,
+        score: bool = False,
+        bars: int = 16,
+        **other: Any,
     ) -> dict[str, Any]:
         """A song that was made; `other` replaces what its record says."""
-        made, original = song(number, title=title), song(number + 1000, bars=24, title=title)
+        made = song(number, bars, title=title)
+        original = song(number + 1000, bars * 3 // 2, title=title)
         name = f"songs/song-{number:04d}"
         outputs = [
             self.put("song", "midi", f"{name}.mid", write_midi(made)),
