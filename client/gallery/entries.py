@@ -63,12 +63,12 @@ def list_entry(record: Mapping[str, Any], key: str, measures: Sequence[str]) -> 
         "composer": _text(record.get("composer")),
         "verdict": verdict(record),
         "error": _text(record.get("error")),
-        "run": _number(found.get("run")),
+        "run": number_or_none(found.get("run")),
         "flags": [_text(flag) for flag in record.get("flags") or ()],
-        "notes": _number(record.get("notes")),
-        "seconds": _number(record.get("seconds")),
-        "bars": _number(record.get("bars")),
-        "measures": [_number(values.get(name)) for name in measures],
+        "notes": number_or_none(record.get("notes")),
+        "seconds": number_or_none(record.get("seconds")),
+        "bars": number_or_none(record.get("bars")),
+        "measures": [number_or_none(values.get(name)) for name in measures],
     }
 
 
@@ -161,7 +161,7 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _number(value: Any) -> float | int | None:
+def number_or_none(value: Any) -> float | int | None:
     """A finite number, or None: JSON has no other."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
@@ -175,5 +175,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
     if isinstance(value, float):
-        return _number(value)
+        return number_or_none(value)
     return value

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from client.gallery.entries import keys_of, list_entry, song_entry, verdict
+from client.gallery.entries import keys_of, list_entry, number_or_none, song_entry, verdict
 from client.output import write_atomically
 from music.errors import SegueError, printable
 
@@ -60,7 +60,9 @@ def write_gallery(
       SegueError: a file that the manifest names is missing or is another than it says, or
         the page cannot be written.
     """
-    measures = list(dict.fromkeys(name for record in records for name in record["measures"] or ()))
+    measures = list(
+        dict.fromkeys(name for record in records for name in record.get("measures") or ())
+    )
     keys = keys_of(records)
     assets = folder / ASSETS
     songs, scripts = [], 0
@@ -155,7 +157,7 @@ def _index(records: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> st
         copies=verdicts.count("copy"),
         judged=verdicts.count("copy") + verdicts.count("original"),
         flagged=sum(bool(record.get("flags")) for record in records),
-        seconds=sum(record.get("seconds") or 0 for record in records),
+        seconds=sum(number_or_none(record.get("seconds")) or 0 for record in records),
         clock=_clock,
         about=list(_told(about)),
         scripts=("songs.js", *_SCRIPTS[1:]),

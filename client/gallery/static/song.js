@@ -25,7 +25,8 @@ Gallery.song = (() => {
     if (!found || found.run < 2) return [];
     if (side === "song") return found.bar ? [{ bar: found.bar, words: `copied run, ${found.run} notes` }] : [];
     // The run may stand in another of the training songs.
-    const here = [song.title, song.source.replace(/^.*\//, "").replace(/\.[^.]*$/, ""), song.source];
+    const name = song.source.replace(/\.[^./]*$/, "");
+    const here = [song.title, song.source, name, name.replace(/^.*\//, "")];
     const stands = found.source_bar && here.includes(found.title);
     return stands ? [{ bar: found.source_bar, words: "stands here" }] : [];
   }

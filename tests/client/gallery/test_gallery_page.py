@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
+import wave
 
 import pytest
 
@@ -18,6 +20,7 @@ COMPLETE = "performance.getEntriesByName('complete').length"
 # What reaches the loudspeakers is listened to, and when each oscillator is to start is kept.
 LISTEN = """
 window.starts = [];
+window.going = new Set();
 const connect = AudioNode.prototype.connect;
 AudioNode.prototype.connect = function (to, ...rest) {
   if (to instanceof AudioDestinationNode) {
@@ -29,7 +32,13 @@ AudioNode.prototype.connect = function (to, ...rest) {
 const start = OscillatorNode.prototype.start;
 OscillatorNode.prototype.start = function (when) {
   if (when) window.starts.push([this.type, this.frequency.value, when]);
+  if (when && window.tap?.context === this.context) window.going.add(this);
   return start.call(this, when);
+};
+const stop = OscillatorNode.prototype.stop;
+OscillatorNode.prototype.stop = function (when) {
+  window.going.delete(this);
+  return stop.call(this, when);
 };
 window.loudness = () => {
   const wave = new Float32Array(window.tap.fftSize);
@@ -107,8 +116,10 @@ def test_pausing_is_silent_and_playing_goes_on_from_there(page):
     page.evaluate(LISTEN)
     page.click(f"{row('Wachtelwacht')} .play")
     page.wait("window.tap && window.loudness() > 0.02 && Gallery.player.position() > 0.5")
+    assert page.evaluate("window.going.size") > 2
     page.click("#toggle")
     page.wait("window.loudness() < 0.001")
+    page.wait("window.going.size === 0")  # what was told ahead is taken back
     stopped = position(page)
     assert stopped >= 0.5
     time.sleep(0.2)
@@ -178,7 +189,7 @@ def test_the_volume_is_heard(page):
 
 def test_typing_searches_titles_files_and_composers_without_accents_or_case(page):
     page.click("#query")
-    page.type("erlko")
+    page.type("ERLKONIG")
     assert titles(page) == ["Erlkönig"]
     assert page.text("#count") == "1 of 6 songs"
     page.evaluate("document.querySelector('#query').select()")
@@ -322,6 +333,27 @@ def test_the_scores_pages_are_seen_in_order_and_every_file_can_be_had(page, batc
     ]  # fmt: skip
     links = "[...document.querySelectorAll('.files a')].map(a => a.getAttribute('href'))"
     assert page.evaluate(links) == [output["path"] for output in batch.records[1]["outputs"]]
+
+
+def test_a_recording_and_the_synthesizer_take_turns(open_page, tmp_path):
+    batch = Batch(tmp_path)
+    record = batch.add("Abend", 1)
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(b"\0\0" * 80_000)
+    record["outputs"].append(batch.put("song", "wav", "songs/abend.wav", sound.getvalue()))
+    page = open_page(write_gallery(tmp_path, batch.records, ABOUT).as_uri())
+    page.wait(COMPLETE)
+    page.click("#rows .title")
+    page.wait("document.querySelector('audio')")
+    page.click(".side .play")
+    page.wait("Gallery.player.playing")
+    page.evaluate("document.querySelector('audio').play()")
+    page.wait("!Gallery.player.on && !document.querySelector('audio').paused")
+    page.click(".side .play")
+    page.wait("Gallery.player.playing && document.querySelector('audio').paused")
+    assert page.troubles == []
 
 
 # ---- for everybody ----
