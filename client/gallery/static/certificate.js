@@ -12,13 +12,18 @@ Gallery.certificate = (() => {
     const found = entry.originality;
     if (!found) {
       const reason = entry.unchecked ? ` (${entry.unchecked})` : "";
-      return [`It was not held against the training songs${reason}, so nothing can be said of its originality.`];
+      return [
+        `It was not held against the training songs${reason}, `,
+        "so nothing can be said of its originality.",
+      ];
     }
     const told = [];
     if (typeof found.run !== "number" || found.run < 2) {
       told.push("No two notes in a row stand in a training song.");
     } else {
-      told.push(`The longest run of notes that also stands in a training song, in any key, has ${count(found.run, "note")}`);
+      told.push(
+        `The longest run of notes that also stands in a training song, in any key, has ${count(found.run, "note")}`,
+      );
       if (found.bar !== null) told.push(` and begins in bar ${found.bar}`);
       if (found.title) {
         told.push("; it stands in ", quoted(found.title));
@@ -31,7 +36,9 @@ Gallery.certificate = (() => {
       return told;
     }
     if (found.percentile !== null) {
-      told.push(` ${Math.round(found.percentile)} of 100 of the composer’s own songs share a shorter run with each other.`);
+      told.push(
+        ` ${Math.round(found.percentile)} of 100 of the composer’s own songs share a shorter run with each other.`,
+      );
     }
     told.push(
       found.is_copy
@@ -58,7 +65,11 @@ Gallery.certificate = (() => {
         bar,
         bound,
       ),
-      element("p", { class: "quiet" }, `Longest copied run: ${count(found.run, "note")}. The line: bound, ${count(found.bound, "note")}.`),
+      element(
+        "p",
+        { class: "quiet" },
+        `Longest copied run: ${count(found.run, "note")}. The line: bound, ${count(found.bound, "note")}.`,
+      ),
     );
   }
 
@@ -135,13 +146,20 @@ Gallery.certificate = (() => {
       element("p", { class: "finding" }, ...sentences(song, entry)),
       gauge(entry.originality),
       listed(song, entry),
-      file ? element(
-        "p",
-        { class: "quiet" },
-        "The file is the one that was judged if ", element("code", {}, "sha256sum"),
-        " prints its SHA-256. The identity is the SHA-256 of source, model, seed and settings: the same of these make the same song.",
-      ) : null,
-      element("button", { type: "button", class: "print", click: () => window.print() }, "Print the certificate"),
+      file
+        ? element(
+            "p",
+            { class: "quiet" },
+            "The file is the one that was judged if ",
+            element("code", {}, "sha256sum"),
+            " prints its SHA-256. The identity is the SHA-256 of source, model, seed and settings: the same of these make the same song.",
+          )
+        : null,
+      element(
+        "button",
+        { type: "button", class: "print", click: () => window.print() },
+        "Print the certificate",
+      ),
     );
   }
 

@@ -121,10 +121,28 @@ Gallery.kit = (() => {
 
   // Case and accents make no difference to a search.
   function folded(text) {
-    return text.normalize("NFKD").replace(/\p{M}+/gu, "").toLowerCase();
+    return text
+      .normalize("NFKD")
+      .replace(/\p{M}+/gu, "")
+      .toLowerCase();
   }
 
-  return { element, icon, clock, spoken, figures, count, decimals, bytes, measure, VERDICTS, chip, strokes, stamp, folded };
+  return {
+    element,
+    icon,
+    clock,
+    spoken,
+    figures,
+    count,
+    decimals,
+    bytes,
+    measure,
+    VERDICTS,
+    chip,
+    strokes,
+    stamp,
+    folded,
+  };
 })();
 
 // ---- data that scripts bring ----

@@ -32,10 +32,13 @@ Gallery.list = (() => {
     ["original", { label: "Original", keep: (song) => song.verdict === "original" }],
     ["copies", { label: "Copies", keep: (song) => song.verdict === "copy" }],
     ["flagged", { label: "Flagged", keep: (song) => song.flags.length > 0 }],
-    ["unchecked", {
-      label: "Not judged",
-      keep: (song) => song.verdict === "unchecked" || song.verdict === "unjudged",
-    }],
+    [
+      "unchecked",
+      {
+        label: "Not judged",
+        keep: (song) => song.verdict === "unchecked" || song.verdict === "unjudged",
+      },
+    ],
     ["failed", { label: "Failed", keep: (song) => song.verdict === "failed" }],
   ]);
 
@@ -76,7 +79,11 @@ Gallery.list = (() => {
     { role: "row", class: "row" },
     cell("listen", element("button", { type: "button", class: "play" }, icon("play"), icon("pause"))),
     cell("picture", stamp("")),
-    cell("name", element("a", { class: "title", dir: "auto" }), element("span", { class: "source", dir: "auto" })),
+    cell(
+      "name",
+      element("a", { class: "title", dir: "auto" }),
+      element("span", { class: "source", dir: "auto" }),
+    ),
     cell("verdict", ...chip("original", null)),
     ...measures.map((name) => cell("value", element("span", { class: "label" }, measure(name).short), "–")),
     cell("time"),
@@ -188,7 +195,11 @@ Gallery.list = (() => {
 
   function change(changes) {
     state = { ...state, ...changes };
-    history.replaceState(null, "", address(null) === "#" ? location.pathname + location.search : address(null));
+    history.replaceState(
+      null,
+      "",
+      address(null) === "#" ? location.pathname + location.search : address(null),
+    );
     update();
   }
 
@@ -200,16 +211,17 @@ Gallery.list = (() => {
   function makeControls() {
     find("query").addEventListener("input", (event) => change({ query: event.target.value }));
     find("controls").addEventListener("submit", (event) => event.preventDefault());
-    find("sort").append(
-      ...[...SORTS].map(([name, { label }]) => element("option", { value: name }, label)),
-    );
+    find("sort").append(...[...SORTS].map(([name, { label }]) => element("option", { value: name }, label)));
     find("sort").addEventListener("change", (event) => change({ sort: event.target.value, down: false }));
     find("direction").addEventListener("click", () => change({ down: !state.down }));
     for (const [name, { label, keep }] of FILTERS) {
       const many = songs.filter(keep).length;
       if (!many && name !== "all") continue;
       const input = element("input", {
-        type: "radio", name: "only", value: name, change: () => change({ only: name }),
+        type: "radio",
+        name: "only",
+        value: name,
+        change: () => change({ only: name }),
       });
       const number = element("span", { class: "many" }, figures(many));
       find("filters").append(element("label", { class: "filter" }, input, `${label} `, number));
@@ -273,5 +285,13 @@ Gallery.list = (() => {
 
   Gallery.player.listen(() => songs.forEach((song) => song.row && mark(song)));
   makeControls();
-  return { restore, read, address, byKey, get wanted() { return wanted; } };
+  return {
+    restore,
+    read,
+    address,
+    byKey,
+    get wanted() {
+      return wanted;
+    },
+  };
 })();

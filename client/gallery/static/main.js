@@ -71,7 +71,10 @@
     const seek = find("seek");
     seek.max = whole.toFixed(1);
     if (!dragged) seek.value = seconds;
-    seek.setAttribute("aria-valuetext", `${spoken(dragged ? seek.valueAsNumber : seconds)} of ${spoken(whole)}`);
+    seek.setAttribute(
+      "aria-valuetext",
+      `${spoken(dragged ? seek.valueAsNumber : seconds)} of ${spoken(whole)}`,
+    );
     find("time").textContent = `${clock(dragged ? seek.valueAsNumber : seconds)} / ${clock(whole)}`;
   }
 

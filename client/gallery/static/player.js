@@ -80,8 +80,7 @@ Gallery.player = (() => {
   function handOver() {
     const until = elapsed() + (document.hidden ? AHEAD_HIDDEN : AHEAD);
     const moment = (seconds) => since + seconds - place;
-    const end = ({ off, pitch, channel }) =>
-      synthesizer.send([0x80 + channel, pitch, 0], moment(off));
+    const end = ({ off, pitch, channel }) => synthesizer.send([0x80 + channel, pitch, 0], moment(off));
     for (; next < queue.length && queue[next].on < until; next += 1) {
       const { off, pitch, velocity, part } = queue[next];
       const on = Math.max(queue[next].on, place);

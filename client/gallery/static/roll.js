@@ -138,7 +138,8 @@ Gallery.roll = (() => {
       paint.fillRect(0, 0, MARGIN - 2, height);
       paint.fillStyle = text;
       for (let pitch = low; pitch <= high; pitch += 1) {
-        if (pitch % 12 === 0 && y(pitch) > LABELS) paint.fillText(pitchName(pitch), 3, y(pitch) + row / 2 + 4);
+        if (pitch % 12 === 0 && y(pitch) > LABELS)
+          paint.fillText(pitchName(pitch), 3, y(pitch) + row / 2 + 4);
       }
       paint.fillStyle = strong;
       paint.fillRect(0, LABELS, scale.width, 1);

@@ -5,8 +5,13 @@ Gallery.song = (() => {
   const { player } = Gallery;
   const SIDES = { song: "The new song", original: "The original" };
   const NAMES = {
-    midi: "MIDI", roll: "Piano roll", musicxml: "MusicXML", svg: "Score, SVG", png: "Score, PNG",
-    pdf: "Score, PDF", wav: "Recording, WAV",
+    midi: "MIDI",
+    roll: "Piano roll",
+    musicxml: "MusicXML",
+    svg: "Score, SVG",
+    png: "Score, PNG",
+    pdf: "Score, PDF",
+    wav: "Recording, WAV",
   };
   const PICTURES = ["svg", "png"];
 
@@ -23,7 +28,8 @@ Gallery.song = (() => {
   function rollMarks(song, entry, side) {
     const found = entry.originality;
     if (!found || found.run < 2) return [];
-    if (side === "song") return found.bar ? [{ bar: found.bar, words: `copied run, ${found.run} notes` }] : [];
+    if (side === "song")
+      return found.bar ? [{ bar: found.bar, words: `copied run, ${found.run} notes` }] : [];
     // The run may stand in another of the training songs.
     const name = song.source.replace(/\.[^./]*$/, "");
     const here = [song.title, song.source, name, name.replace(/^.*\//, "")];
@@ -47,16 +53,20 @@ Gallery.song = (() => {
       const point = (seconds) => player.play(song, side, seconds);
       const roll = Gallery.roll.make(track, SIDES[side], range, rollMarks(song, entry, side), point);
       const button = element("button", {
-        type: "button", class: "play wide", click: () => player.toggle(song, side),
+        type: "button",
+        class: "play wide",
+        click: () => player.toggle(song, side),
       });
       const place = element("span", { class: "place quiet" }, clock(track.seconds));
       shown.sides.set(side, { roll, button, place, track });
-      parts.push(element(
-        "div",
-        { class: "side" },
-        element("div", { class: "side-head" }, button, element("h4", {}, SIDES[side]), place),
-        roll.element,
-      ));
+      parts.push(
+        element(
+          "div",
+          { class: "side" },
+          element("div", { class: "side-head" }, button, element("h4", {}, SIDES[side]), place),
+          roll.element,
+        ),
+      );
     }
     return element(
       "section",
@@ -90,24 +100,36 @@ Gallery.song = (() => {
 
   function score(song, entry) {
     const kind = PICTURES.find((format) =>
-      entry.outputs.some((output) => output.role === "song" && output.format === format));
+      entry.outputs.some((output) => output.role === "song" && output.format === format),
+    );
     if (!kind) return null;
     const pages = entry.outputs.filter(({ role, format }) => role === "song" && format === kind);
     return element(
       "section",
       { class: "score" },
       element("h3", {}, "Score"),
-      element("div", { class: "pages" }, ...pages.map(({ href }, page) => element("img", {
-        src: href, loading: "lazy", decoding: "async",
-        alt: `Score of ${song.title}, page ${page + 1} of ${pages.length}`,
-      }))),
+      element(
+        "div",
+        { class: "pages" },
+        ...pages.map(({ href }, page) =>
+          element("img", {
+            src: href,
+            loading: "lazy",
+            decoding: "async",
+            alt: `Score of ${song.title}, page ${page + 1} of ${pages.length}`,
+          }),
+        ),
+      ),
     );
   }
 
   function recording({ href }) {
     // Plays by itself, and never together with the synthesizer.
     return element("audio", {
-      src: href, controls: true, preload: "none", "aria-label": "Recording of the new song",
+      src: href,
+      controls: true,
+      preload: "none",
+      "aria-label": "Recording of the new song",
       play: () => player.pause(),
     });
   }
@@ -115,8 +137,15 @@ Gallery.song = (() => {
   function files(entry) {
     const rows = entry.outputs.map((output) => {
       const whose = output.role === "original" ? ", the original" : "";
-      const name = link(output.href, `${NAMES[output.format] ?? output.format}${whose}`, { download: output.name });
-      return element("li", {}, name, element("span", { class: "quiet", dir: "auto" }, ` ${output.name} ${bytes(output.bytes)}`));
+      const name = link(output.href, `${NAMES[output.format] ?? output.format}${whose}`, {
+        download: output.name,
+      });
+      return element(
+        "li",
+        {},
+        name,
+        element("span", { class: "quiet", dir: "auto" }, ` ${output.name} ${bytes(output.bytes)}`),
+      );
     });
     const wav = entry.outputs.find(({ role, format }) => role === "song" && format === "wav");
     if (!rows.length) return null;
@@ -136,7 +165,9 @@ Gallery.song = (() => {
     const place = wanted.indexOf(song);
     const step = (to, words, symbol) => {
       const other = place < 0 ? null : wanted[place + to];
-      return other ? link(Gallery.list.address(other), `${words} ${symbol}`, { class: "step", title: other.title }) : null;
+      return other
+        ? link(Gallery.list.address(other), `${words} ${symbol}`, { class: "step", title: other.title })
+        : null;
     };
     return [
       element(
@@ -176,16 +207,34 @@ Gallery.song = (() => {
     }
     if (shown !== mine) return;
     if (song.verdict === "failed") {
-      view.append(element("p", { class: "error" }, `This song could not be made: ${song.error || "no reason was given"}`));
+      view.append(
+        element(
+          "p",
+          { class: "error" },
+          `This song could not be made: ${song.error || "no reason was given"}`,
+        ),
+      );
       view.append(Gallery.certificate.failed(song, entry));
       return;
     }
-    view.append(...[
-      listening(song, entry), score(song, entry), Gallery.certificate.make(song, entry), files(entry),
-    ].filter(Boolean));
+    view.append(
+      ...[
+        listening(song, entry),
+        score(song, entry),
+        Gallery.certificate.make(song, entry),
+        files(entry),
+      ].filter(Boolean),
+    );
     refresh();
   }
 
   player.listen(refresh);
-  return { open, close, SIDES, get shown() { return shown?.song ?? null; } };
+  return {
+    open,
+    close,
+    SIDES,
+    get shown() {
+      return shown?.song ?? null;
+    },
+  };
 })();

@@ -9,6 +9,7 @@ import pytest
 from client.gallery import write_gallery
 from tests.client.gallery.batches import ABOUT, HOSTILE, Batch
 from tests.client.gallery.devtools import Chromium
+from tests.client.gallery.steps import COMPLETE
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +55,13 @@ def open_page(chromium):
     yield open_page
     for page in pages:
         page.close()
+
+
+@pytest.fixture
+def page(open_page, gallery):
+    """The small gallery, at a desk; what goes wrong in it or leaves the disk fails the test."""
+    page = open_page(gallery)
+    page.wait(COMPLETE)
+    yield page
+    assert page.troubles == []
+    assert {url.split(":")[0] for url in page.urls} <= {"file", "data"}

@@ -85,8 +85,8 @@ def nested(inner):
     return st.lists(inner) | st.dictionaries(st.text(), inner)
 
 
-@settings(max_examples=40)
-@given(st.recursive(st.none() | st.integers() | st.text(), nested))
+@settings(max_examples=40, deadline=None)
+@given(st.recursive(st.none() | st.integers() | st.text(), nested, max_leaves=12))
 def test_data_in_a_script_comes_back_and_cannot_end_the_script(data):
     text = script_json(data)
     assert json.loads(text) == data
@@ -129,6 +129,7 @@ def test_values_that_are_no_numbers_are_none():
     assert list_entry(record, "key", list("abcde"))["measures"] == [None, None, None, 0.5, None]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("0123456789abcdef", min_size=1, max_size=20)))
 def test_keys_tell_songs_apart_and_begin_as_their_identities(identities):
     keys = keys_of([{"identity": identity} for identity in identities])
