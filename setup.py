@@ -26,6 +26,8 @@ DATA = [
     "**/*.svg",
     "**/*.mid",
     "**/Dockerfile*",
+    # Software of others goes nowhere without its licence.
+    "**/vendor/*",
 ]
 
 setup(
