@@ -93,9 +93,8 @@ def meter_of(time_signature: str | None) -> Meter:
         return meter_of(DEFAULT_TIME_SIGNATURE)
     beat_lines = _beat_lines(beats, unit, bar)
     ladder = [{0, bar}]
-    if beats == 4 or (beats == 12 and unit >= 8):
-        ladder.append({bar // 2})
-    elif beats == 6 and unit < 8:
+    # Only these are felt as two halves.
+    if (beats, unit >= 8) in ((4, False), (4, True), (6, False), (12, True)):
         ladder.append({bar // 2})
     ladder.append(set(beat_lines))
     if unit < 4:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 import xml.etree.ElementTree as ET
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from client.rendering.meter import QUARTER, TRIPLET, Meter, meter_of
+from client.rendering.meter import QUARTER, TRIPLET, meter_of
 from client.rendering.provenance import SOFTWARE, Provenance, plain
 from client.rendering.reading import Reading, bars_of, read_song
 from client.rendering.settings import DEFAULT, RenderSettings
@@ -98,7 +99,7 @@ def musicxml(score: Score, provenance: Provenance) -> bytes:
 
 
 def _built(score: Score) -> stream.Score:
-    from music21 import layout, stream
+    from music21 import bar, layout, stream
 
     built = stream.Score()
     names = speller(score.key)
@@ -114,6 +115,7 @@ def _built(score: Score) -> stream.Score:
             if number == 0:
                 _head(measure, score, staff, first=index == 0)
             part.coreInsert(number * score.reading.meter.bar / QUARTER, measure)
+        measure.rightBarline = bar.Barline("final")
         part.coreElementsChanged()
         built.insert(0, part)
         parts.append(part)
@@ -175,7 +177,10 @@ def _measure(
 def _shown(written: list[list[Sign]], names, accidentals: Accidentals) -> set[tuple[int, int]]:
     """(start, pitch) of the heads that show an accidental, of all voices of a staff's bar."""
     heads = sorted(
-        (sign.start, pitch, tied) for signs in written for sign in signs for pitch, tied, _ in sign.heads
+        (sign.start, pitch, tied)
+        for signs in written
+        for sign in signs
+        for pitch, tied, _ in sign.heads
     )
     return {
         (start, pitch)
@@ -184,9 +189,7 @@ def _shown(written: list[list[Sign]], names, accidentals: Accidentals) -> set[tu
     }
 
 
-def _quarters(ticks: int):
-    from fractions import Fraction
-
+def _quarters(ticks: int) -> float | Fraction:
     return ticks / QUARTER if ticks % 3 == 0 else Fraction(ticks, QUARTER)
 
 
@@ -249,8 +252,8 @@ def _identify(root: ET.Element, score: Score, provenance: Provenance) -> None:
     composer.text = plain(provenance.byline)
     encoding = ET.SubElement(identification, "encoding")
     ET.SubElement(encoding, "software").text = SOFTWARE
-    for element in ("accidental", "beam"):
-        ET.SubElement(encoding, "supports", element=element, type="yes")
+    for supported in ("accidental", "beam"):
+        ET.SubElement(encoding, "supports", element=supported, type="yes")
     miscellaneous = ET.SubElement(identification, "miscellaneous")
     facts = (*provenance.facts, ("remark", provenance.described))
     for name, value in facts:
@@ -272,8 +275,3 @@ def _name_parts(root: ET.Element, score: Score) -> None:
         ET.SubElement(part, "part-name").text = "Piano" if piano else f"Part {index}"
     for part in root.findall("part"):
         part.set("id", names[part.get("id")])
-
-
-def bar_count(meter: Meter, reading: Reading) -> int:
-    """How many bars are written."""
-    return reading.bars

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 from client.rendering.meter import (
     EIGHTH,
     QUARTER,
-
     TRIPLET,
     TRIPLET_VALUES,
     VALUES,
@@ -112,12 +112,14 @@ def _cut(start: int, stop: int, is_triplet) -> list[tuple[int, int]]:
     if stop % QUARTER and is_triplet(stop):
         edges.add(max(stop // QUARTER * QUARTER, start))
     places = sorted(edges)
-    return list(zip(places, places[1:], strict=False))
+    return list(itertools.pairwise(places))
 
 
 def _in_triplet(start: int, stop: int, is_triplet) -> bool:
-    return stop - start in (TRIPLET, 2 * TRIPLET) and is_triplet(start) and (
-        start % QUARTER != 0 or stop % QUARTER != 0
+    return (
+        stop - start in (TRIPLET, 2 * TRIPLET)
+        and is_triplet(start)
+        and (start % QUARTER != 0 or stop % QUARTER != 0)
     )
 
 
@@ -195,5 +197,3 @@ def _beams(run: list[Sign]) -> list[tuple[str, ...]]:
                 here.append("right" if right else "left")
         beams.append(tuple(here))
     return beams
-
-

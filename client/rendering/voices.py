@@ -84,7 +84,9 @@ def voices_by_bar(reading: Reading, rows: np.ndarray) -> list[tuple[Voice, ...]]
     held: list[Piece] = []
     for index, begun in enumerate(fresh):
         first = index * bar
-        voices = _arrange(held + begun, bar, lambda place, first=first: reading.step_at(first + place))
+        voices = _arrange(
+            held + begun, bar, lambda place, first=first: reading.step_at(first + place)
+        )
         held = [
             Piece(0, piece.stop - bar, piece.pitch, piece.loose, tied=True)
             for voice in voices
@@ -129,9 +131,7 @@ def _one_voice(groups: Sequence[tuple[Piece, ...]], bar: int, step_at) -> tuple[
     return tuple(voice), lost
 
 
-def _common_stop(
-    group: tuple[Piece, ...], limit: int, bar: int, step_at
-) -> tuple[int, float]:
+def _common_stop(group: tuple[Piece, ...], limit: int, bar: int, step_at) -> tuple[int, float]:
     """Where a chord stops that must by `limit`, and by how many ticks that changes its notes."""
     stops = {min(piece.stop, limit) for piece in group}
     near = max(stops)
@@ -192,7 +192,7 @@ def _take(way: _Way, given: tuple[tuple[Piece, ...], tuple[Piece, ...]], bar: in
             if way.held[voice]:
                 cost += _LEAP * abs(way.held[voice][-1].pitch - given[voice][-1].pitch)
             way = _close(way, voice, start, bar, step_at)
-    held = tuple(given[voice] or way.held[voice] for voice in (0, 1))
+    held = (given[0] or way.held[0], given[1] or way.held[1])
     if held[0] and held[1] and held[0][0].pitch < held[1][-1].pitch:
         sounding = all(max(piece.stop for piece in pieces) > start for pieces in held)
         cost += _CROSSING * sounding
