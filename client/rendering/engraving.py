@@ -122,7 +122,8 @@ def _finished(page: str, number: int, count: int, provenance: Provenance) -> byt
                 child.set("font-family", TEXT_FONTS)
     title = plain(provenance.title) or "Untitled"
     told = f"{title}, page {number} of {count}" if count > 1 else title
-    ground = ET.Element(_tag("rect"), width="100%", height="100%", fill="#ffffff")
+    # The page has a style for rectangles, which a style of its own alone overrules.
+    ground = ET.Element(_tag("rect"), width="100%", height="100%", style="fill:#ffffff;stroke:none")
     for index, element in enumerate(
         (_words("title", told), _words("desc", plain(provenance.described)), ground)
     ):

@@ -273,5 +273,11 @@ def _name_parts(root: ET.Element, score: Score) -> None:
         for child in list(part):
             part.remove(child)
         ET.SubElement(part, "part-name").text = "Piano" if piano else f"Part {index}"
+        # MuseScore complains of parts without an instrument.
+        instrument = ET.SubElement(part, "score-instrument", id=f"P{index}-I1")
+        ET.SubElement(instrument, "instrument-name").text = "Piano"
+        midi = ET.SubElement(part, "midi-instrument", id=f"P{index}-I1")
+        ET.SubElement(midi, "midi-channel").text = str(index)
+        ET.SubElement(midi, "midi-program").text = "1"
     for part in root.findall("part"):
         part.set("id", names[part.get("id")])
