@@ -22,8 +22,13 @@ _TRIPLET_GAIN = 1.0
 # Where a note begins is heard; where it ends, much less.
 _END_WEIGHT = 0.25
 
+# MusicXML counts octaves from 0. What lies below the first C sharp, deeper than any
+# instrument and most ears, is written an octave higher.
+LOWEST = 13
+
 # Columns of `Reading.notes`.
-START, STOP, KEY, LINE, LOOSE = range(5)
+START, STOP, KEY, LINE, LOOSE, AGAIN = range(6)
+NEVER = 2**40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +37,10 @@ class Reading:
 
     Attributes:
       meter: what it is written in.
-      notes: int64[N, 5], columns start and stop (ticks from the first bar's
-        beginning), MIDI pitch, part, and whether the stop may move (it was no
-        place of the grid); rows sorted by start and pitch, one a start and pitch.
+      notes: int64[N, 6], columns start and stop (ticks from the first bar's
+        beginning), MIDI pitch, part, whether the stop may move (it was no place of
+        the grid), and when the pitch is struck again (`NEVER` where it is not); rows
+        sorted by start and pitch, one a start, pitch and part.
       triplets: the quarters, counted from the first bar's beginning, that are
         divided by three.
       bars: how many there are.
@@ -83,7 +89,8 @@ def read_song(song: Song, meter: Meter, by_part: bool) -> Reading:
     stops = np.maximum(stops, shortest)
 
     lines = notes[:, PART] if by_part else np.zeros(len(notes), np.int64)
-    rows = np.stack([starts, stops, notes[:, PITCH], lines, loose], axis=1)
+    pitches = np.where(notes[:, PITCH] < LOWEST, notes[:, PITCH] + 12, notes[:, PITCH])
+    rows = np.stack([starts, stops, pitches, lines, loose], axis=1)
     rows = _one_at_a_time(rows)
     bars = max(-(-int(rows[:, STOP].max()) // meter.bar), 1)
     return Reading(meter, rows, frozenset(triplets.tolist()), bars, offset)
@@ -127,6 +134,7 @@ def _one_at_a_time(rows: np.ndarray) -> np.ndarray:
     same = (rows[1:, [LINE, KEY, START]] == rows[:-1, [LINE, KEY, START]]).all(axis=1)
     rows = rows[np.concatenate([[True], ~same])]
     again = (rows[1:, [LINE, KEY]] == rows[:-1, [LINE, KEY]]).all(axis=1)
-    following = np.where(again, rows[1:, START], rows[:-1, STOP])
-    rows[:-1, STOP] = np.minimum(rows[:-1, STOP], following)
+    struck = np.append(np.where(again, rows[1:, START], NEVER), NEVER)
+    rows[:, STOP] = np.minimum(rows[:, STOP], struck)
+    rows = np.column_stack([rows, struck])
     return rows[np.lexsort((rows[:, LINE], rows[:, KEY], rows[:, START]))]

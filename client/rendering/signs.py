@@ -20,6 +20,8 @@ from client.rendering.voices import Chord, Voice
 
 # (pitch, tied from before, tied to what comes)
 Head = tuple[int, bool, bool]
+# Whether the quarter that holds a place is divided by three.
+IsTriplet = Callable[[int], bool]
 
 _BEAMS = {"eighth": 1, "16th": 2}
 
@@ -49,9 +51,7 @@ class Sign:
     beams: tuple[str, ...] = ()
 
 
-def signs_of(
-    voice: Voice, meter: Meter, is_triplet: Callable[[int], bool], lower: bool
-) -> list[Sign]:
+def signs_of(voice: Voice, meter: Meter, is_triplet: IsTriplet, lower: bool) -> list[Sign]:
     """The signs of one voice in one bar, without a gap.
 
     Args:
@@ -71,7 +71,7 @@ def signs_of(
     return _beamed(signs, meter)
 
 
-def _rests(start: int, stop: int, meter: Meter, is_triplet, hidden: bool) -> list[Sign]:
+def _rests(start: int, stop: int, meter: Meter, is_triplet: IsTriplet, hidden: bool) -> list[Sign]:
     signs = []
     for first, last in _cut(start, stop, is_triplet):
         if _in_triplet(first, last, is_triplet):
@@ -82,7 +82,7 @@ def _rests(start: int, stop: int, meter: Meter, is_triplet, hidden: bool) -> lis
     return signs
 
 
-def _chord(chord: Chord, meter: Meter, is_triplet) -> list[Sign]:
+def _chord(chord: Chord, meter: Meter, is_triplet: IsTriplet) -> list[Sign]:
     spans: list[tuple[int, int, bool]] = []
     for first, last in _cut(chord.start, chord.stop, is_triplet):
         if _in_triplet(first, last, is_triplet):
@@ -104,7 +104,7 @@ def _chord(chord: Chord, meter: Meter, is_triplet) -> list[Sign]:
     return signs
 
 
-def _cut(start: int, stop: int, is_triplet) -> list[tuple[int, int]]:
+def _cut(start: int, stop: int, is_triplet: IsTriplet) -> list[tuple[int, int]]:
     """A span, cut at the edge of each triplet in the midst of which it starts or stops."""
     edges = {start, stop}
     if start % QUARTER and is_triplet(start):
@@ -115,7 +115,7 @@ def _cut(start: int, stop: int, is_triplet) -> list[tuple[int, int]]:
     return list(itertools.pairwise(places))
 
 
-def _in_triplet(start: int, stop: int, is_triplet) -> bool:
+def _in_triplet(start: int, stop: int, is_triplet: IsTriplet) -> bool:
     return (
         stop - start in (TRIPLET, 2 * TRIPLET)
         and is_triplet(start)

@@ -12,12 +12,12 @@ A note that sounds over a bar line comes back in the next bar, to be tied.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from client.rendering.meter import SIXTEENTH
-from client.rendering.reading import KEY, LOOSE, START, STOP, Reading
+from client.rendering.reading import AGAIN, KEY, LOOSE, START, STOP, Reading
 
 # Ways through a bar that are followed at once.
 _BEAM = 16
@@ -37,6 +37,7 @@ class Piece:
       stop: where the whole note stops, perhaps in a later bar.
       pitch: MIDI.
       loose: whether the stop may move by a step of the grid.
+      again: when the pitch is struck again, perhaps in a later bar.
       tied: whether it has begun in an earlier bar.
     """
 
@@ -44,6 +45,7 @@ class Piece:
     stop: int
     pitch: int
     loose: bool
+    again: int
     tied: bool = False
 
 
@@ -66,6 +68,8 @@ class Chord:
 
 
 Voice = tuple[Chord, ...]
+# The grid's step at a place in the bar.
+StepAt = Callable[[int], int]
 
 
 def voices_by_bar(reading: Reading, rows: np.ndarray) -> list[tuple[Voice, ...]]:
@@ -77,9 +81,11 @@ def voices_by_bar(reading: Reading, rows: np.ndarray) -> list[tuple[Voice, ...]]
     """
     bar = reading.meter.bar
     fresh: list[list[Piece]] = [[] for _ in range(reading.bars)]
-    for start, stop, pitch, loose in reading.notes[rows][:, [START, STOP, KEY, LOOSE]].tolist():
+    columns = [START, STOP, KEY, LOOSE, AGAIN]
+    for start, stop, pitch, loose, again in reading.notes[rows][:, columns].tolist():
         index, place = divmod(start, bar)
-        fresh[index].append(Piece(place, stop - index * bar, pitch, bool(loose)))
+        first = index * bar
+        fresh[index].append(Piece(place, stop - first, pitch, bool(loose), again - first))
     bars = []
     held: list[Piece] = []
     for index, begun in enumerate(fresh):
@@ -88,7 +94,9 @@ def voices_by_bar(reading: Reading, rows: np.ndarray) -> list[tuple[Voice, ...]]
             held + begun, bar, lambda place, first=first: reading.step_at(first + place)
         )
         held = [
-            Piece(0, piece.stop - bar, piece.pitch, piece.loose, tied=True)
+            dataclasses.replace(
+                piece, start=0, stop=piece.stop - bar, again=piece.again - bar, tied=True
+            )
             for voice in voices
             for chord in voice
             for piece in chord.pieces
@@ -98,7 +106,7 @@ def voices_by_bar(reading: Reading, rows: np.ndarray) -> list[tuple[Voice, ...]]
     return bars
 
 
-def _arrange(pieces: list[Piece], bar: int, step_at) -> tuple[Voice, ...]:
+def _arrange(pieces: list[Piece], bar: int, step_at: StepAt) -> tuple[Voice, ...]:
     if not pieces:
         return ()
     groups = _groups(pieces)
@@ -119,7 +127,9 @@ def _groups(pieces: list[Piece]) -> list[tuple[Piece, ...]]:
     return [tuple(group) for group in by_start.values()]
 
 
-def _one_voice(groups: Sequence[tuple[Piece, ...]], bar: int, step_at) -> tuple[Voice, float]:
+def _one_voice(
+    groups: Sequence[tuple[Piece, ...]], bar: int, step_at: StepAt
+) -> tuple[Voice, float]:
     """The voice, and by how many ticks its notes are changed."""
     voice = []
     lost = 0.0
@@ -131,19 +141,24 @@ def _one_voice(groups: Sequence[tuple[Piece, ...]], bar: int, step_at) -> tuple[
     return tuple(voice), lost
 
 
-def _common_stop(group: tuple[Piece, ...], limit: int, bar: int, step_at) -> tuple[int, float]:
+def _common_stop(
+    group: tuple[Piece, ...], limit: int, bar: int, step_at: StepAt
+) -> tuple[int, float]:
     """Where a chord stops that must by `limit`, and by how many ticks that changes its notes."""
     stops = {min(piece.stop, limit) for piece in group}
     near = max(stops)
     if near < limit and limit - near <= step_at(near) and any(piece.loose for piece in group):
         stops.add(limit)
+    # A note that is held longer than it was played must not run into its own repetition.
+    again = min(piece.again for piece in group)
+    stops = {stop for stop in stops if stop <= again}
     best = min(
         (sum(_change(piece, stop, bar, step_at) for piece in group), -stop) for stop in stops
     )
     return -best[1], best[0]
 
 
-def _change(piece: Piece, stop: int, bar: int, step_at) -> float:
+def _change(piece: Piece, stop: int, bar: int, step_at: StepAt) -> float:
     if stop == bar and piece.stop > bar:
         return 0.0  # it goes on
     change = abs(piece.stop - stop)
@@ -178,7 +193,9 @@ def _two_voices(
     return best.closed[0], best.closed[1], best.lost
 
 
-def _take(way: _Way, given: tuple[tuple[Piece, ...], tuple[Piece, ...]], bar: int, step_at) -> _Way:
+def _take(
+    way: _Way, given: tuple[tuple[Piece, ...], tuple[Piece, ...]], bar: int, step_at: StepAt
+) -> _Way:
     """The way on when the upper voice is given these pieces and the lower those."""
     cost = 0.0
     start = (given[0] or given[1])[0].start
@@ -199,7 +216,7 @@ def _take(way: _Way, given: tuple[tuple[Piece, ...], tuple[Piece, ...]], bar: in
     return dataclasses.replace(way, cost=way.cost + cost, held=held)
 
 
-def _close(way: _Way, voice: int, limit: int, bar: int, step_at) -> _Way:
+def _close(way: _Way, voice: int, limit: int, bar: int, step_at: StepAt) -> _Way:
     """Ends the chord that a voice holds, at `limit` at the latest."""
     group = way.held[voice]
     if not group:
