@@ -209,7 +209,7 @@ async def _look_up(host: str) -> list[str]:
     try:
         infos = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise unknown_host(host, several=True) from None
+        raise unknown_host(host) from None
     return [str(info[4][0]) for info in infos]
 
 

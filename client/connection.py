@@ -263,5 +263,5 @@ def _look_up(hosts: Sequence[str], seconds: float) -> dict[str, list[str]] | Non
     thread.start()
     thread.join(seconds)
     if unknown:
-        raise unknown_host(unknown[0], several=True)
+        raise unknown_host(unknown[0])
     return None if thread.is_alive() else found

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import grpc
 
 from client.security import Security
-from client.targets import split_target, unknown_host
+from client.targets import split_target
 from music.errors import SegueError
 
 _LONGEST_WORDS = 300
@@ -93,6 +93,8 @@ class Peer:
         code, words = failure.code, one_line(failure.words)
         said = f" ({words})" if words else ""
         codes = grpc.StatusCode
+        if call.closed and code in (codes.CANCELLED, codes.UNAVAILABLE):
+            return SegueError(f"the connection to {self.where} was closed during a call")
         if code is codes.UNAVAILABLE:
             return self._unavailable(words, said, call.established)
         if code is codes.NOT_FOUND:
@@ -122,8 +124,6 @@ class Peer:
                 f"what answers at {self.where} is no model server{said}; "
                 "name one's gRPC port with --target"
             )
-        if code is codes.CANCELLED and call.closed:
-            return SegueError(f"the connection to {self.where} was closed during a call")
         return SegueError(f"{self.server} failed with {code.name}{said}; look at its log")
 
     def not_found(self, failure: Failure, version: int | None, served: Sequence[int]) -> SegueError:
@@ -156,7 +156,10 @@ class Peer:
                 "with `segue serve --root DIR`, or name another with --target"
             )
         if "DNS" in words or "resol" in words:
-            return unknown_host(_host(self.where), several=False)
+            return SegueError(
+                f"the host of {self.where} is not known to this machine; "
+                "name another with --target HOST:PORT"
+            )
         if "HTTP/2" in words or "SETTINGS" in words:
             return SegueError(
                 f"what answers at {self.where} does not speak gRPC; "

@@ -101,7 +101,8 @@ def _check_certificates(data: bytes, path: Path, what: str) -> None:
     import ssl
 
     try:
-        _context().load_verify_locations(cadata=data.decode("ascii", "replace"))
+        # Bundles tell in comments whose each certificate is, in any alphabet.
+        _context().load_verify_locations(cadata=data.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):
         raise SegueError(
             f"{what} {path} holds no certificate in PEM form; it begins with "

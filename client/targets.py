@@ -76,12 +76,11 @@ def common_host(targets: Sequence[str]) -> str | None:
     return hosts.pop() if len(hosts) == 1 else None
 
 
-def unknown_host(host: str, several: bool) -> SegueError:
-    """The error for a name that nobody knows."""
-    where = f"host {host!r} is not known to this machine"
-    if several:
-        return SegueError(f"{where}; take it out of the targets, or mend its name")
-    return SegueError(f"{where}; name another with --target HOST:PORT")
+def unknown_host(host: str) -> SegueError:
+    """The error for the name of one of several targets that nobody knows."""
+    return SegueError(
+        f"host {host!r} is not known to this machine; mend its name, or leave it out of the targets"
+    )
 
 
 def listed_address(targets: Sequence[str], found: Mapping[str, Sequence[str]]) -> str:
