@@ -10,8 +10,8 @@
 
 What is asked, when it is asked again, what answers and refusals mean, and how songs
 come about stands in `exchange` and `plans`, which `connection` and `generation`
-follow as well; here is only the waiting. To cancel a task cancels its call, and the
-server stops working on it.
+follow as well; here is only the waiting. To cancel a task cancels its call, of which the
+server is told.
 """
 
 from __future__ import annotations

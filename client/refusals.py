@@ -146,7 +146,7 @@ class Peer:
     def _unavailable(self, words: str, said: str, established: bool) -> SegueError:
         # TLS first: a certificate can also become wrong while a connection lasts.
         if self.security is not None:
-            error = self._tls(words, self.security, established)
+            error = self._tls(words, said, self.security, established)
             if error is not None:
                 return error
         if established:
@@ -174,14 +174,16 @@ class Peer:
             return self.nobody()
         return self.nobody(said)
 
-    def _tls(self, words: str, security: Security, established: bool) -> SegueError | None:
+    def _tls(
+        self, words: str, said: str, security: Security, established: bool
+    ) -> SegueError | None:
         """What the words say of TLS, or None where they say nothing of it."""
         if "WRONG_VERSION_NUMBER" in words or "HTTP_REQUEST" in words:
             return SegueError(
                 f"what answers at {self.where} does not speak TLS; call it without, "
                 "or name another with --target"
             )
-        if "Hostname Verification" in words:
+        if "Hostname Verification" in words or "not in peer certificate" in words:
             name = security.server_name or _host(self.targets[0])
             return SegueError(
                 f"the certificate of {self.where} is not for {name}; "
@@ -194,6 +196,12 @@ class Peer:
                 f"the certificate of {self.where} is not trusted "
                 f"({refused[1] or 'it does not verify'}) by {trusted}; "
                 "give its authority's certificate as root_certificates"
+            )
+        if "handshake failed" in words.lower():
+            # gRPC 1.48 says no more than that.
+            return SegueError(
+                f"TLS with what answers at {self.where} fails{said}; it may not speak TLS, or "
+                "its certificate not be signed by an authority of root_certificates"
             )
         if established or not _CLOSED.search(words):
             return None

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from client import exchange, protos
 from client.exchange import Connect, Exchange, Pause, Send
 from client.refusals import Failure
+from client.security import Security
 from music.errors import SegueError
 
 KEYS = {"keys": np.array(["limits"])}
@@ -198,3 +199,23 @@ def test_of_several_it_is_said_that_it_was_one_of_them(clock):
     _, result = follow(ask(several, version=7), [missing, AWAY], clock)
     assert "version 7 of model 'segue' is not served at a:1,b:2 (not found)" in result
     assert "wait until every target has it" in result
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("Peer name a is not in peer certificate", "the certificate of a:1 is not for a; give a"),
+        ("last error: UNKNOWN: Ssl handshake failed", "TLS with what answers at a:1 fails (last"),
+        ("CERTIFICATE_VERIFY_FAILED: certificate has expired: OK", "(certificate has expired)"),
+        ("SSL_ERROR_SSL: WRONG_VERSION_NUMBER: Invalid", "at a:1 does not speak TLS"),
+        ("Connection reset by peer", "at a:1 hangs up after TLS began"),
+        ("Connection refused", "no model server answers at a:1;"),
+    ],
+)
+def test_what_older_and_newer_grpc_say_of_tls_is_understood(words, told):
+    steps = ask(new(security=Security()))
+    next(steps)
+    steps.send(False)
+    with pytest.raises(SegueError) as caught:
+        steps.send(Failure(grpc.StatusCode.UNAVAILABLE, words))
+    assert told in str(caught.value)
