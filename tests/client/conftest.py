@@ -11,6 +11,8 @@ ahead all change the song.
 
 import concurrent.futures
 import dataclasses
+import datetime
+import ipaddress
 import json
 import zlib
 
@@ -192,7 +194,7 @@ class ToyModel:
 class ToyServer:
     """Serves toy models by version; records calls; refuses when told to."""
 
-    def __init__(self, versions, name="segue", port=0, answer_version=True):
+    def __init__(self, versions, name="segue", port=0, answer_version=True, threads=4):
         from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
         self.name, self.versions, self.answer_version = name, versions, answer_version
@@ -200,8 +202,9 @@ class ToyServer:
         self.failures = []  # (code, details), one for each call to come
         self.tamper = None  # changes the outputs before they are sent
         self.before = None  # called before every prediction
+        self.ended = None  # called when a prediction has ended, answered or not
         self.server = grpc.server(
-            concurrent.futures.ThreadPoolExecutor(4),
+            concurrent.futures.ThreadPoolExecutor(threads),
             options=[
                 ("grpc.max_receive_message_length", -1),
                 ("grpc.max_send_message_length", -1),
@@ -227,6 +230,8 @@ class ToyServer:
         import tensorflow as tf
 
         try:
+            if self.ended is not None:
+                context.add_callback(self.ended)
             if self.before is not None:
                 self.before()
             if self.failures:
@@ -340,6 +345,64 @@ def paper(serve):
 def make_model():
     """The class of toy models, for tests that serve their own."""
     return ToyModel
+
+
+class Identity:
+    """A key, its certificate, and what signs others with it; its files are PEM."""
+
+    def __init__(self, folder, name, issuer=None, hosts=("127.0.0.1",)):
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        self.private = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        signer = issuer or self
+        now = datetime.datetime.now(datetime.timezone.utc)
+        day = datetime.timedelta(days=1)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(self.name)
+            .issuer_name(signer.name)
+            .public_key(self.private.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - day)
+            .not_valid_after(now + day)
+            .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), True)
+            .add_extension(
+                x509.SubjectAlternativeName([_alternative(host) for host in hosts]), False
+            )
+            .sign(signer.private, hashes.SHA256())
+        )
+        self.certificate, self.key = folder / f"{name}.pem", folder / f"{name}-key.pem"
+        self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self.key.write_bytes(self.pem())
+
+    def pem(self, password=None):
+        from cryptography.hazmat.primitives import serialization
+
+        encryption = serialization.NoEncryption()
+        if password is not None:
+            encryption = serialization.BestAvailableEncryption(password)
+        return self.private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+        )
+
+
+def _alternative(host):
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+@pytest.fixture(scope="session")
+def identify(tmp_path_factory):
+    """identify(name, issuer=None, hosts=...): an `Identity`; without issuer an authority."""
+    folder = tmp_path_factory.mktemp("identities")
+    return lambda *arguments, **options: Identity(folder, *arguments, **options)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
-from client import connection as connection_module
+from client import exchange
 from client.connection import Connection
 from music.errors import SegueError
 
@@ -27,7 +27,7 @@ def nobody():
 
 @pytest.fixture
 def quick_retries(monkeypatch):
-    monkeypatch.setattr(connection_module, "RETRY_PAUSES", (0.01, 0.02, 0.04))
+    monkeypatch.setattr(exchange, "RETRY_PAUSES", (0.01, 0.02, 0.04))
 
 
 def refused(connection, signature="describe", inputs=KEYS, **options):
@@ -107,7 +107,7 @@ def test_no_server_is_told_at_once(nobody):
 
 
 def test_a_server_that_says_nothing_is_given_up_within_seconds(monkeypatch):
-    monkeypatch.setattr(connection_module, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(exchange, "CONNECT_SECONDS", 0.5)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -260,7 +260,7 @@ def test_a_longer_absence_is_told(toy, quick_retries):
 
 
 def test_retries_end_with_the_timeout(toy, monkeypatch):
-    monkeypatch.setattr(connection_module, "RETRY_PAUSES", (30.0,))
+    monkeypatch.setattr(exchange, "RETRY_PAUSES", (30.0,))
     with Connection(toy.target) as connection:
         connection.predict("describe", KEYS)
         toy.failures.append((grpc.StatusCode.UNAVAILABLE, "restarting"))

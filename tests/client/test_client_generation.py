@@ -1,5 +1,6 @@
 """Songs in one call, in chunks and a call a note: the same songs."""
 
+import concurrent.futures
 import dataclasses
 import json
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from client.connection import Connection
+from client.connection import Answer, Connection
 from client.generation import GenerationClient, Sampling
 from music.codec import NotesCodec
 from music.errors import SegueError
@@ -389,6 +390,60 @@ def test_a_version_that_goes_away_meanwhile_is_told(serve, connect, make_model):
     line = error_of(lambda: next(parts))
     assert "version 3 of model 'segue' is not served" in line
     assert "it has 4" in line
+
+
+# without a server
+
+
+class InProcess:
+    """A `Caller` that is no connection: the model is asked where it lies."""
+
+    target, model = "this process", "toy"
+
+    def __init__(self, made):
+        self.made, self.asked = made, []
+
+    def call(self, signature, inputs, timeout=None, outputs=(), version=None):
+        self.asked.append((signature, timeout, version))
+        if signature == "describe":
+            inputs = {"keys": [key.encode() for key in inputs["keys"].tolist()]}
+        answer = self.made.run(signature, inputs)
+        return Answer({name: answer[name] for name in outputs or answer}, 5)
+
+
+@pytest.mark.parametrize("way", ["generate", "stream", "step_loop", "paper_loop"])
+def test_a_model_in_this_process_makes_the_songs_of_a_served_one(toy, client, make_model, way):
+    caller = InProcess(make_model(NOTES))
+    alone = GenerationClient(caller)
+    assert alone.describe().model == "toy"
+    arguments = ([prime_of(4)] if way == "generate" else prime_of(4), 20, Sampling(seed=2))
+    events, log_prob = joined(getattr(alone, way)(*arguments))
+    expected_events, expected_log_prob = joined(getattr(client, way)(*arguments))
+    assert np.array_equal(events, expected_events)
+    assert np.array_equal(log_prob, expected_log_prob)
+    assert {version for _, _, version in caller.asked[1:]} == {5}
+
+
+def test_a_model_in_this_process_is_named_in_errors(make_model):
+    caller = InProcess(make_model(NOTES))
+    client = GenerationClient(caller)
+    client.describe()
+    caller.made.run = lambda signature, inputs: {}
+    line = error_of(lambda: client.generate([prime_of(2)], 5))
+    assert line.startswith("model 'toy' at this process answered nothing as 'events'")
+
+
+def test_a_calls_timeout_is_that_of_the_description_before_it(make_model):
+    caller = InProcess(make_model(NOTES))
+    GenerationClient(caller).generate([prime_of(2)], 5, timeout=2.5)
+    assert [timeout for _, timeout, _ in caller.asked] == [2.5, 2.5]
+
+
+def test_threads_that_ask_at_first_all_ask_one_description(toy, client):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        made = pool.map(lambda _: client.generate([prime_of(3)], 9), range(16))
+        assert len(list(made)) == 16
+    assert [signature for signature, _, _ in toy.calls].count("describe") == 1
 
 
 # sampling

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,15 +41,26 @@ def test_import_brings_in_no_other_part_of_segue():
 
 
 def test_import_takes_less_than_half_a_second():
+    """Of a processor: what else the machine does meanwhile is not the import's doing."""
+    code = (
+        "import time\n"
+        "begun = time.process_time()\n"
+        "import client\n"
+        "print(time.process_time() - begun)"
+    )
     seconds = []
-    # The best of a few: another process may be busy.
     for _ in range(5):
-        begun = time.perf_counter()
-        python("import client")
-        taken = time.perf_counter() - begun
-        begun = time.perf_counter()
-        python("pass")
-        seconds.append(taken - (time.perf_counter() - begun))
-        if min(seconds) < 0.5:
+        seconds.append(float(python(code)))
+        if seconds[-1] < 0.5:
             break
     assert min(seconds) < 0.5
+
+
+def test_what_is_imported_late_is_there_when_it_is_asked_for():
+    python(
+        "import client\n"
+        "for name in client.__all__:\n"
+        "    assert getattr(client, name).__name__ == name\n"
+        "from client import GenerateRequest, prime_from_file\n"
+        "assert not hasattr(client, 'tensorflow')"
+    )

@@ -105,10 +105,13 @@ def test_fields_that_are_not_read_are_skipped(theirs):
 def test_both_sets_of_messages_live_in_one_process(imports):
     code = (
         f"{imports}\n"
+        "from client import tensors\n"
         "ours = client.protos.PredictRequest()\n"
         "ours.model_spec.version.value = 5\n"
+        "ours.inputs['seed'].CopyFrom(tensors.to_proto([1, 2]))\n"
         "theirs = predict_pb2.PredictRequest.FromString(ours.SerializeToString())\n"
         "assert theirs.model_spec.version.value == 5\n"
+        "assert tensors.to_array(theirs.inputs['seed']).tolist() == [1, 2]\n"
         "assert type(ours) is not type(theirs)\n"
     )
     done = subprocess.run(
