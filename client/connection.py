@@ -192,6 +192,7 @@ class Connection:
         if not self._opening.acquire(timeout=seconds):
             return None
         try:
+            first = self._channel is None
             if self._channel is None:
                 self._channel = self._open(seconds)
         finally:
@@ -206,7 +207,9 @@ class Connection:
                 outcomes.append(SETTLED[state])
                 settled.set()
 
-        self._channel.subscribe(watch, try_to_connect=True)
+        # Told once, a channel goes on trying; told again while it is watched, its watcher
+        # would look once more even when it is closed, and complain to standard error.
+        self._channel.subscribe(watch, try_to_connect=first)
         try:
             settled.wait(max(deadline - time.monotonic(), 0))
         finally:

@@ -128,7 +128,7 @@ def test_one_that_never_answered_is_not_asked_again(clock):
         steps.send(Failure(grpc.StatusCode.UNAVAILABLE, "Connection refused"))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.floats(0.05, 30), st.floats(0.0, 3))
 def test_tries_and_pauses_stay_within_the_calls_timeout(timeout, took):
     class Clock:

@@ -4,7 +4,7 @@ import ipaddress
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from client import targets
 from client.connection import Connection
@@ -50,6 +50,7 @@ def test_a_host_without_ipv4_makes_it_a_list_of_ipv6():
     assert address == "ipv6:[::ffff:10.0.0.1]:1,[fe80::1%25eth0]:2,[::1]:3"
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.ip_addresses(), st.integers(1, 65535)), min_size=1, max_size=8, unique=True
