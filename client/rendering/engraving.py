@@ -16,6 +16,7 @@ import math
 import re
 import threading
 import xml.etree.ElementTree as ET
+import zlib
 from importlib import resources
 from typing import Any
 
