@@ -56,6 +56,9 @@ setup(
         "apache-beam>=2.59",
         "music21>=9.9",
         "matplotlib>=3.8",
+        # Scores: engraved by one, printed by the other.
+        "verovio>=6",
+        "typst>=0.15",
         "pillow>=10.1",
         "grpcio>=1.48",
         "grpcio-health-checking>=1.48",

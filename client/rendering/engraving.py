@@ -16,6 +16,7 @@ import math
 import re
 import threading
 import xml.etree.ElementTree as ET
+import zlib
 from importlib import resources
 from typing import Any
 
@@ -57,7 +58,6 @@ _OPTIONS: dict[str, Any] = {
     "justifyVertically": True,
     "justificationMaxVertical": 0.15,
     "spacingSystem": 10,
-    "xmlIdChecksum": True,
     "svgViewBox": True,
     "svgFormatRaw": True,
 }
@@ -89,7 +89,11 @@ def engrave(
                 f"{settings.pages:,} are engraved: ask for musicxml, or for fewer steps"
             )
         pages = [toolkit.renderToSVG(number) for number in range(1, count + 1)]
-    return [_finished(page, number, len(pages), provenance) for number, page in enumerate(pages, 1)]
+    name = f"s{zlib.crc32(musicxml):08x}"
+    return [
+        _finished(_named(page, f"{name}-{number}"), number, len(pages), provenance)
+        for number, page in enumerate(pages, 1)
+    ]
 
 
 @functools.cache
@@ -105,10 +109,25 @@ def _toolkit() -> Any:
 # ---- what stands around the music -------------------------------------------
 
 
-def _finished(page: str, number: int, count: int, provenance: Provenance) -> bytes:
+def _named(page: str, name: str) -> ET.Element:
+    """A page whose names are its own.
+
+    verovio draws them by chance, and anew in each thread. Here the page has a name made of
+    its content, so that many can stand in one document, its signs are named after it, and
+    nothing else is named at all.
+    """
+    found = re.search(r"<svg [^>]*\bid=\"([^\"]+)\"", page)
+    drawn = found.group(1) if found else ""
+    root = ET.fromstring(page.replace(drawn, name) if drawn else page)
+    for element in root.iter():
+        if name not in element.get("id", name):
+            del element.attrib["id"]
+    return root
+
+
+def _finished(root: ET.Element, number: int, count: int, provenance: Provenance) -> bytes:
     ET.register_namespace("", _SVG)
     ET.register_namespace("xlink", _XLINK)
-    root = ET.fromstring(page)
     for parent in list(root.iter()):
         for child in list(parent):
             kind = child.get("class", "")

@@ -89,10 +89,7 @@ def voices_by_bar(reading: Reading, rows: np.ndarray) -> list[tuple[Voice, ...]]
     bars = []
     held: list[Piece] = []
     for index, begun in enumerate(fresh):
-        first = index * bar
-        voices = _arrange(
-            held + begun, bar, lambda place, first=first: reading.step_at(first + place)
-        )
+        voices = _arrange(held + begun, bar, _steps_from(reading, index * bar))
         held = [
             dataclasses.replace(
                 piece, start=0, stop=piece.stop - bar, again=piece.again - bar, tied=True
@@ -104,6 +101,10 @@ def voices_by_bar(reading: Reading, rows: np.ndarray) -> list[tuple[Voice, ...]]
         ]
         bars.append(voices)
     return bars
+
+
+def _steps_from(reading: Reading, first: int) -> StepAt:
+    return lambda place: reading.step_at(first + place)
 
 
 def _arrange(pieces: list[Piece], bar: int, step_at: StepAt) -> tuple[Voice, ...]:
@@ -176,7 +177,7 @@ class _Way:
 
 
 def _two_voices(
-    groups: Sequence[tuple[Piece, ...]], bar: int, step_at
+    groups: Sequence[tuple[Piece, ...]], bar: int, step_at: StepAt
 ) -> tuple[Voice, Voice, float]:
     ways = [_Way(0.0, 0.0, ((), ()), ((), ()))]
     for group in groups:

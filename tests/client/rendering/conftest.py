@@ -138,7 +138,7 @@ def _read_part(part, part_index, staff_offset, read):
     divisions = int(part.findtext("measure/attributes/divisions"))
     time = part.find("measure/attributes/time")
     read.bar = Fraction(4 * int(time.findtext("beats")), int(time.findtext("beat-type")))
-    open_ties = {}
+    begun = []
     begin = Fraction(0)
     for number, measure in enumerate(part.findall("measure")):
         now = before = Fraction(0)
@@ -160,11 +160,15 @@ def _read_part(part, part_index, staff_offset, read):
                     sums[staff, voice] = max(sums.get((staff, voice), 0), now)
                 _check_value(element, length, read)
                 if element.find("pitch") is not None:
-                    _read_note(element, begin + at, length, staff, open_ties, read)
+                    begun.append((begin + at, staff, length, element))
         if now != read.bar:
             read.wrong.append(f"bar {number + 1} ends at {now}")
         read.sums.append(sums)
         begin += read.bar
+    # A bar's second voice stands after all of its first.
+    open_ties = {}
+    for onset, staff, length, element in sorted(begun, key=lambda note: note[0]):
+        _read_note(element, onset, length, staff, open_ties, read)
     read.wrong += [f"never ended: {tie}" for tie in open_ties]
 
 
