@@ -13,6 +13,7 @@ from client.generation import Sampling
 from client.originality import Checked
 from client.output import check_writable
 from client.rendering import check_formats
+from client.security import Security
 from client.shaping import Shape
 from music.errors import SegueError
 from music.roll import check_suffix
@@ -56,7 +57,7 @@ class GenerateRequest:
       mode: `call` (one call), `stream` (in chunks; the same song, and progress
         while it grows) or `paper-loop` (one call a note).
       chunk: events of a chunk.
-      target, model, version, timeout: as `Connection` takes them.
+      target, model, version, timeout, security: as `Connection` takes them.
     """
 
     out: Path
@@ -80,6 +81,7 @@ class GenerateRequest:
     model: str = DEFAULT_MODEL
     version: int | None = None
     timeout: float = DEFAULT_TIMEOUT
+    security: Security | None = None
 
 
 @dataclasses.dataclass(frozen=True)

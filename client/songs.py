@@ -89,7 +89,9 @@ def generate_songs(
       SegueError: the request cannot be met at all; no file is written then.
     """
     outs = check_request(request)
-    with Connection(request.target, request.model, request.version, request.timeout) as connection:
+    with Connection(
+        request.target, request.model, request.version, request.timeout, request.security
+    ) as connection:
         client = GenerationClient(connection)
         facts = client.describe()
         # Before any song is made: where one must be original, it has to be known.

@@ -8,6 +8,7 @@ ours: one line too, with the trace in the log (or on the screen, with --verbose)
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import threading
@@ -86,6 +87,8 @@ def _find(error: BaseException) -> SegueError | None:
 def main(ctx: click.Context, verbose: bool) -> None:
     """Segue learns a composer's MIDI catalogue and plays on."""
     ctx.obj = {"verbose": verbose}
+    # What goes wrong with a connection is told in our words; gRPC has its own on stderr.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)
 

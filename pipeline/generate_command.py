@@ -14,6 +14,8 @@ from pipeline.song_options import (
     formats_option,
     sampling_of,
     sampling_options,
+    security_of,
+    security_options,
     shape_of,
     shape_options,
 )
@@ -67,7 +69,13 @@ _CHUNK = 8
 )
 @click.option("--stream", is_flag=True, help="Make it in chunks, and show the notes as they come.")
 @click.option("--paper-loop", is_flag=True, help="One call a note over a sliding window.")
-@click.option("--target", default="127.0.0.1:8500", show_default=True, help="The model server.")
+@click.option(
+    "--target",
+    default="127.0.0.1:8500",
+    show_default=True,
+    help="The model server, or several by commas.",
+)
+@security_options
 @click.option("--model", default="segue", show_default=True, help="The model's name there.")
 @click.option("--model-version", type=int, help="The version (default: the newest).")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a call.")
@@ -148,6 +156,7 @@ def _request(values: dict[str, Any], stream: bool) -> GenerateRequest:
         model=values["model"],
         version=values["model_version"],
         timeout=values["timeout"],
+        security=security_of(values),
     )
 
 

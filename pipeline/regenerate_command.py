@@ -16,6 +16,8 @@ from pipeline.song_options import (
     formats_option,
     sampling_of,
     sampling_options,
+    security_of,
+    security_options,
     shape_of,
     shape_options,
 )
@@ -43,7 +45,8 @@ _SHOWN = 10
     show_default=True,
     help="Of the pipeline that made the model.",
 )
-@click.option("--target", help="Ask this model server (HOST:PORT) instead of loading the model.")
+@click.option("--target", help="Ask this model server (HOST:PORT, or several by commas) instead.")
+@security_options
 @click.option("--model", default="segue", show_default=True, help="The model's name there.")
 @click.option("--model-version", type=int, help="The version (default: the one in service).")
 @click.option("--prime-length", type=int, help="Events to go on from (default: a window).")
@@ -139,8 +142,8 @@ def _workers(asked: int | None) -> int:
 
 def _find(values: dict[str, Any], workers: int) -> tuple[ModelFacts, Making]:
     """The model, what it says of itself, and how songs are made with it."""
-    from client.catalogue.run import Making
     from client.catalogue.models import ServerModel
+    from client.catalogue.run import Making
     from client.generation import GenerationClient
     from pipeline.local_model import SavedModel
     from pipeline.originals import find_original
@@ -149,7 +152,12 @@ def _find(values: dict[str, Any], workers: int) -> tuple[ModelFacts, Making]:
     if values["target"] is None:
         model: Any = SavedModel.in_service(root, values["model_version"])
     else:
-        model = ServerModel(values["target"], values["model"], values["model_version"])
+        model = ServerModel(
+            values["target"],
+            values["model"],
+            values["model_version"],
+            security=security_of(values),
+        )
     with model.open() as caller:
         facts = GenerationClient(caller).describe()
     check = reference = composer = None

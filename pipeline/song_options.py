@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from client.generation import Sampling
+    from client.security import Security
     from client.shaping import Shape
 
 _SAMPLING = (
@@ -36,6 +38,17 @@ _SHAPE = (
     click.option("--key", help="Move it to this tonic, as in D or Eb, by the shorter way."),
     click.option("--range", "pitches", help="Keep to these pitches by octaves, as in C3-C6."),
 )
+_SECURITY = (
+    click.option(
+        "--tls-root", type=click.Path(path_type=Path), help="Speak TLS; authorities to trust (PEM)."
+    ),
+    click.option("--tls", is_flag=True, help="Speak TLS; trust the public authorities."),
+    click.option(
+        "--tls-cert", type=click.Path(path_type=Path), help="This client's certificate (PEM)."
+    ),
+    click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM)."),
+    click.option("--tls-name", help="Name in the server's certificate (default: the host's)."),
+)
 _FORMATS = "midi, musicxml, pdf, svg and png (score), wav, roll (piano roll)"
 
 
@@ -47,6 +60,11 @@ def sampling_options(command: Callable) -> Callable:
 def shape_options(command: Callable) -> Callable:
     """The key, range and tempo that songs are brought into."""
     return _with(_SHAPE, command)
+
+
+def security_options(command: Callable) -> Callable:
+    """How a connection to a model server is kept safe."""
+    return _with(_SECURITY, command)
 
 
 def formats_option(default: str) -> Callable[[Callable], Callable]:
@@ -68,6 +86,16 @@ def sampling_of(values: Mapping[str, Any]) -> Sampling:
 
     names = ("temperature", "top_k", "top_p", "seed", "may_end")
     return Sampling(**{name: values[name] for name in names})
+
+
+def security_of(values: Mapping[str, Any]) -> Security | None:
+    """The security that options stand for; None where none was asked for."""
+    from client.security import Security
+
+    given = [values[f"tls_{name}"] for name in ("root", "cert", "key", "name")]
+    if not values["tls"] and all(one is None for one in given):
+        return None
+    return Security(*given)
 
 
 def shape_of(values: Mapping[str, Any]) -> Shape:

@@ -15,6 +15,7 @@ from client.connection import DEFAULT_MODEL, DEFAULT_TIMEOUT, Connection
 if TYPE_CHECKING:
     from client.generation import Caller
     from client.originality import OriginalityCheck
+    from client.security import Security
 
 
 class ModelSource(Protocol):
@@ -40,14 +41,15 @@ class ServerModel:
     """A model on a server.
 
     Attributes:
-      target, model, version, timeout: as `client.connection.Connection` takes them.
+      target, model, version, timeout, security: as `client.connection.Connection` takes them.
     """
 
     target: str
     model: str = DEFAULT_MODEL
     version: int | None = None
     timeout: float = 10 * DEFAULT_TIMEOUT
+    security: Security | None = None
 
     def open(self) -> contextlib.AbstractContextManager[Caller]:
         """A connection to it."""
-        return Connection(self.target, self.model, self.version, self.timeout)
+        return Connection(self.target, self.model, self.version, self.timeout, self.security)
