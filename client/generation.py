@@ -28,11 +28,11 @@ import json
 import math
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from client.connection import Answer, Connection
+from client.connection import Answer
 from music.codec import Codec, build_codec
 from music.errors import SegueError
 
@@ -188,6 +188,28 @@ class Generated:
         return len(self.events)
 
 
+class Caller(Protocol):
+    """Whoever a model can be asked through: a `Connection`, or the model itself.
+
+    Attributes:
+      model: its name.
+      target: where it is, for messages.
+    """
+
+    model: str
+    target: str
+
+    def call(
+        self,
+        signature: str,
+        inputs: Mapping[str, Any],
+        timeout: float | None = None,
+        outputs: Sequence[str] = (),
+        version: int | None = None,
+    ) -> Answer:
+        """Runs one signature; as `client.connection.Connection.call`."""
+
+
 class GenerationClient:
     """Asks one model for music.
 
@@ -197,7 +219,7 @@ class GenerationClient:
     another client to follow the server to its newest version.
     """
 
-    def __init__(self, connection: Connection):
+    def __init__(self, connection: Caller):
         self.connection = connection
         self._facts: ModelFacts | None = None
 
@@ -517,7 +539,7 @@ class GenerationClient:
         return part.state
 
 
-def _read_facts(connection: Connection, keys: list[str], answer: Answer) -> ModelFacts:
+def _read_facts(connection: Caller, keys: list[str], answer: Answer) -> ModelFacts:
     def wrong(what: str) -> SegueError:
         return SegueError(
             f"model {connection.model!r} at {connection.target} describes itself with {what}; "
