@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.assembling import (
@@ -50,6 +50,7 @@ def ended(made):
 # endings
 
 
+@settings(deadline=None)
 @given(events(), st.integers(1, 70), st.sampled_from(ENDINGS), BARS, st.integers(0, 95))
 def test_an_ending_cuts_no_chord(made, steps, ending, bar, onset):
     end = end_of(NOTES, made, steps, ending, bar, onset)
@@ -58,6 +59,7 @@ def test_an_ending_cuts_no_chord(made, steps, ending, bar, onset):
         assert made[end.events, 0] > 0
 
 
+@settings(deadline=None)
 @given(events(), st.integers(1, 70), st.sampled_from(ENDINGS), BARS, st.integers(0, 95))
 def test_nothing_that_is_wanted_is_dropped_unless_the_model_gave_no_more(
     made, steps, ending, bar, onset
@@ -70,6 +72,7 @@ def test_nothing_that_is_wanted_is_dropped_unless_the_model_gave_no_more(
         assert end.events >= steps
 
 
+@settings(deadline=None)
 @given(events(), st.integers(1, 70), st.integers(0, 95))
 def test_a_song_is_no_longer_than_to_the_next_chord(made, steps, onset):
     end = end_of(NOTES, made, steps, CHORD, 96, onset)
@@ -77,6 +80,7 @@ def test_a_song_is_no_longer_than_to_the_next_chord(made, steps, onset):
     assert end.tick is None
 
 
+@settings(deadline=None)
 @given(events(), st.integers(1, 70), BARS, st.integers(0, 95))
 def test_past_the_bar_line_nothing_sounds(made, steps, bar, onset):
     end = end_of(NOTES, made, steps, BAR, bar, onset)
@@ -91,6 +95,7 @@ def test_past_the_bar_line_nothing_sounds(made, steps, bar, onset):
         assert np.array_equal(song.notes[:, ONSET], whole.notes[:, ONSET])
 
 
+@settings(deadline=None)
 @given(events(20), st.integers(1, 12), BARS)
 def test_whatever_the_ending_the_song_begins_with_the_same_notes(made, steps, bar):
     songs = []
@@ -151,6 +156,7 @@ def test_tokens_are_chords_already():
     assert events_to_ask(CHORDS, 10, BAR, 100) > 10
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.sampled_from(ENDINGS), st.integers(1, 2000))
 def test_more_is_asked_for_than_wanted_and_no_more_than_is_made(steps, ending, most):
     asked = events_to_ask(NOTES, steps, ending, most)
@@ -169,6 +175,7 @@ def test_an_ending_that_does_not_exist_is_told():
 # places
 
 
+@settings(deadline=None)
 @given(events(3), st.integers(1, 40), st.sampled_from(["2/4", "3/4", "4/4", "6/8", None]))
 def test_a_song_keeps_the_place_in_the_bar_that_it_would_have_had(made, length, signature):
     """The prime and what follows, as one song: its onsets are those of the parts."""
@@ -202,6 +209,7 @@ def test_a_bar_is_a_whole_number_of_ticks(signature, ticks):
     assert whole_bar(None) == 96
 
 
+@settings(deadline=None)
 @given(events(), st.integers(0, 200))
 def test_events_begin_at_their_onset_and_keep_their_distances(made, onset):
     before = made.copy()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from client.shaping import OCTAVE, Shape, parse_range, shape_song
@@ -28,6 +28,7 @@ def ranges():
     return st.tuples(PITCHES, PITCHES).map(sorted).filter(lambda ends: ends[1] - ends[0] >= OCTAVE)
 
 
+@settings(deadline=None)
 @given(st.lists(PITCHES, min_size=1), ranges())
 def test_a_range_holds_every_pitch_and_keeps_its_class(pitches, ends):
     lowest, highest = ends
@@ -43,6 +44,7 @@ def test_a_range_holds_every_pitch_and_keeps_its_class(pitches, ends):
             assert after + OCTAVE > highest
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(40, 80), min_size=1), st.integers(-40, 40))
 def test_a_transposition_moves_all_pitches_alike(pitches, semitones):
     shaped = shape_song(song_of(pitches), Shape(transpose=semitones))
@@ -50,6 +52,7 @@ def test_a_transposition_moves_all_pitches_alike(pitches, semitones):
     assert shape_song(shaped, Shape(transpose=-semitones)) == song_of(pitches)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(30, 90), st.integers(1, 96)), min_size=1), st.integers(0, 11))
 def test_a_key_is_reached_by_the_shorter_way(notes, tonic):
     pitches, durations = map(list, zip(*notes, strict=True))
@@ -84,7 +87,7 @@ def test_a_tempo_changes_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("asked", "words"),
     [
         ({"tempo": 4.9}, "tempo 4.9 is outside 5..1000"),
         ({"tempo": 1001.0}, "tempo 1001 is outside"),
@@ -100,9 +103,9 @@ def test_a_tempo_changes_nothing_else():
         ({"lowest": 60, "highest": 128}, "range 60-128 is outside the MIDI pitches"),
     ],
 )
-def test_a_shape_that_cannot_be_is_told(settings, words):
+def test_a_shape_that_cannot_be_is_told(asked, words):
     with pytest.raises(SegueError, match=words) as caught:
-        Shape(**settings)
+        Shape(**asked)
     assert "\n" not in str(caught.value)
 
 
@@ -146,6 +149,7 @@ def test_a_range_too_narrow_or_outside_is_told(text):
         parse_range(text)
 
 
+@settings(deadline=None)
 @given(ranges(), st.sampled_from(["-", "..", " - "]))
 def test_every_range_is_read_by_its_numbers_and_by_its_names(ends, between):
     lowest, highest = ends
@@ -156,6 +160,7 @@ def test_every_range_is_read_by_its_numbers_and_by_its_names(ends, between):
     assert parse_range(between.join(named)) == (lowest, highest)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12))
 def test_no_text_breaks_the_reader_of_ranges(text):
     try:

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.assembling import onset_in_bar, song_of, whole_bar
@@ -35,6 +35,7 @@ def pieces():
     )
 
 
+@settings(deadline=None)
 @given(pieces(), st.integers(2, 30))
 def test_the_continuation_comes_where_the_model_played_it(song, length):
     prime = section_of(song, NOTES, length)
@@ -49,6 +50,7 @@ def test_the_continuation_comes_where_the_model_played_it(song, length):
     assert (whole.tempo, whole.time_signature) == (90.0, "3/4")
 
 
+@settings(deadline=None)
 @given(pieces(), st.integers(2, 30))
 def test_the_piece_keeps_its_notes_up_to_the_last_that_was_heard(song, length):
     prime = section_of(song, NOTES, length)

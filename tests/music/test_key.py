@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from music import key as keys
@@ -26,6 +26,7 @@ def test_a_scale_with_its_triad_is_in_its_key(mode, tonic):
     assert estimate_key(song_of(pitches, [12] * 7 + [48] * 3)) == Key(tonic, mode)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(30, 90), st.integers(1, 96)), min_size=1, max_size=30),
     st.integers(-25, 25),
@@ -58,6 +59,7 @@ def test_silence_and_noise_have_no_key():
     assert estimate_key(song_of(range(60, 72), [12] * 12)) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 11), st.sampled_from(["major", "minor"]))
 def test_signatures_follow_the_circle_of_fifths(tonic, mode):
     key = Key(tonic, mode)
