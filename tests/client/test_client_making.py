@@ -85,7 +85,7 @@ def test_endings_share_their_first_notes_and_end_differently(client):
         shared = min(len(chord.events), len(bar.events))
         assert shared >= 30
         assert np.array_equal(chord.events[:shared], bar.events[:shared])
-        assert bar.song.end % 72 == 0
+        assert bar.song.end <= (bar.song.notes[-1, ONSET] // 72 + 1) * 72
         assert bar.song.notes[0, ONSET] == chord.song.notes[0, ONSET] < 72
 
 
