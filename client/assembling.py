@@ -82,9 +82,12 @@ def end_of(
     if not count or _ends_itself(codec, events[:steps]):
         return End(min(count, steps))
     onsets = event_onsets(codec, events, onset)
+    ended = _ends_itself(codec, events)  # somewhere after `steps`
     if ending == BAR:
         line = (int(onsets[min(steps, count) - 1]) // bar + 1) * bar
         if line > onsets[-1]:
+            if ended:
+                return End(count)
             line = int(onsets[-1]) // bar * bar
         if line > onsets[0]:
             return End(int(np.searchsorted(onsets, line)), line)
@@ -94,6 +97,8 @@ def end_of(
     after = begins[begins >= steps]
     if len(after):
         return End(int(after[0]))
+    if ended:
+        return End(count)
     return End(int(begins[-1]) if len(begins) else count)
 
 

@@ -143,7 +143,8 @@ def _make_again(
             facts.codec, raw[i].events, made.song, made.checked.longest, onset
         )
         kept.append(before)
-        primes.append(np.concatenate([wish.prime.events, raw[i].events[:before]]))
+        heard = np.concatenate([wish.prime.events, raw[i].events[:before]])
+        primes.append(heard[-facts.limits.max_prime :])
         steps.append(asked[i] - before)
         seed = another_seed(wish.sampling.seed, attempt)
         samplings.append(dataclasses.replace(wish.sampling, seed=seed))

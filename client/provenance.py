@@ -58,4 +58,4 @@ def provenance_of(
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+    return str(value).removesuffix(".0")

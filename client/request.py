@@ -167,21 +167,20 @@ def check_request(request: GenerateRequest) -> list[Path]:
     check_ending(request.ending)
     out = Path(request.out)
     roll = None if request.roll is None else Path(request.roll)
-    check_writable(out)
-    if roll is not None:
-        check_writable(roll, "--roll", "song.svg")
     check_formats(request.formats)
     outs = (
         [out]
         if request.count == 1
         else [
-            out.with_name(f"{stem_of(out)}-{index + 1}{out.suffix}")
+            out.with_name(f"{stem_of(out)}-{index + 1}{out.name[len(stem_of(out)) :]}")
             for index in range(request.count)
         ]
     )
     for path in outs:
-        _check_apart(request.prime, path, roll)
+        check_writable(path)
+        check_apart(request.prime, path, roll)
     if roll is not None:
+        check_writable(roll, "--roll", "song.svg")
         check_suffix(roll)
     return outs
 
@@ -191,8 +190,12 @@ def stem_of(out: Path) -> str:
     return out.stem if out.suffix.lower() in MIDI_SUFFIXES else out.name
 
 
-def _check_apart(prime: Path | None, out: Path, roll: Path | None) -> None:
-    """Refuses to write over the song that was given, or one output over another."""
+def check_apart(prime: Path | None, out: Path, roll: Path | None) -> None:
+    """Refuses to write over the song that is gone on from, or one output over another.
+
+    Raises:
+      SegueError: two of them are one file.
+    """
     places = {"--prime": prime, "--out": out, "--roll": roll}
     named = [(flag, Path(path).resolve()) for flag, path in places.items() if path is not None]
     for index, (flag, path) in enumerate(named):

@@ -29,7 +29,7 @@ from client.priming import (
 )
 from client.provenance import provenance_of
 from client.rendering import render
-from client.request import GenerateRequest, SongReport, check_request, stem_of
+from client.request import GenerateRequest, SongReport, check_apart, check_request, stem_of
 from client.shaping import shape_song
 from client.whole import with_prime
 from music.codec import Codec
@@ -100,6 +100,7 @@ def generate_songs(
         for index in range(request.count):
             sampling = _with_seed(request.sampling, index)
             prime = choose_prime(request, facts, sampling.seed)
+            check_apart(prime.path, outs[index], request.roll)
             wishes.append(Wish(prime, request.steps, sampling, request.ending))
         play = _Player(client, request, on_progress, listen)
         made = make_songs(facts, wishes, play, check, request.tries if request.original else 0)
@@ -108,9 +109,14 @@ def generate_songs(
     for wish, song, out in zip(wishes, made, outs, strict=True):
         if isinstance(song, SegueError):
             reports.append(song)
-        else:
-            files = _write(request, facts, wish, song, out, composer)
-            reports.append(_report(request, facts, wish, song, files, share, unchecked))
+            continue
+        try:
+            rendered = _render(request, facts, wish, song, out, composer)
+        except SegueError as error:
+            reports.append(error)
+            continue
+        files = _write(rendered)
+        reports.append(_report(request, facts, wish, song, files, share, unchecked))
     return reports
 
 
@@ -250,15 +256,15 @@ def _parts(
     return client.paper_loop(prime, steps, sampling)
 
 
-def _write(
+def _render(
     request: GenerateRequest,
     facts: ModelFacts,
     wish: Wish,
     made: Made,
     out: Path,
     composer: str | None,
-) -> tuple[str, ...]:
-    """Writes a song in every format; the files, MIDI first."""
+) -> list[tuple[Path, bytes, str]]:
+    """A song in every format, as (file, what goes there, the flag that named it)."""
     song = made.song
     if request.whole:
         song = with_prime(facts.codec, wish.prime, made)
@@ -272,20 +278,23 @@ def _write(
         shape=request.shape.as_dict(),
         whole=request.whole,
     )
-    # All of it before the first file: a song is there only when all that was asked for is.
-    rendered = render(song, request.formats, provenance)
-    roll = None
-    if request.roll is not None:
-        suffix = Path(request.roll).suffix
-        roll = piano_roll(song, suffix, provenance.remark)
-    if roll is not None and request.roll is not None:
-        write_atomically(Path(request.roll), roll, "--roll")
-    files = []
-    for ending, data in rendered.items():
+    rendered = []
+    for ending, data in render(song, request.formats, provenance).items():
         path = out if ending == ".mid" else out.with_name(f"{stem_of(out)}{ending}")
-        write_atomically(path, data)
-        files.append(str(path))
-    return tuple(files)
+        check_apart(wish.prime.path, path, request.roll)
+        rendered.append((path, data, "--out"))
+    if request.roll is not None:
+        roll = Path(request.roll)
+        rendered.append((roll, piano_roll(song, roll.suffix, provenance.remark), "--roll"))
+    return rendered
+
+
+def _write(rendered: list[tuple[Path, bytes, str]]) -> tuple[str, ...]:
+    """Writes files, once all of a song's are rendered; those that `--out` named, MIDI first."""
+    # The picture first: the song is there only when all that was asked for is.
+    for path, data, flag in reversed(rendered):
+        write_atomically(path, data, flag)
+    return tuple(str(path) for path, _, flag in rendered if flag == "--out")
 
 
 def _report(

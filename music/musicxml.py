@@ -7,17 +7,16 @@ compressed file (.mxl) only the score is unpacked, in memory.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import hashlib
 import io
-import re
 import zipfile
-import zlib
 
 from music.errors import MidiError
 from music.score import song_of_parts
 from music.smf import LIMITS
-from music.song import Song
+from music.song import TICKS_PER_QUARTER, Song
 
 MUSICXML_SUFFIXES = (".musicxml", ".xml", ".mxl")
 MAX_FILE_BYTES = 4 * 2**20  # of the score, unpacked; music21 takes about 5 s a megabyte
@@ -36,21 +35,23 @@ def read_musicxml(data: bytes, title: str = "") -> Song:
     """
     from music21 import converter
 
-    text = _unpacked(data)
-    if re.search(rb"<!ENTITY", text):
+    text = _decoded(_unpacked(data))
+    if "<!ENTITY" in text:
         raise MidiError("damaged", "it defines entities, which no score needs")
-    if b"<score-partwise" not in text and b"<score-timewise" not in text:
+    if "<score-partwise" not in text and "<score-timewise" not in text:
         raise MidiError("not-musicxml", "there is no score in it")
     try:
-        score = converter.parseData(text.decode("utf-8", "replace"), format="musicxml")
+        score = converter.parseData(text, format="musicxml")
         song = song_of_parts(list(getattr(score, "parts", ())), title)
+    except MidiError:
+        raise
     except Exception as error:  # whatever a damaged score makes music21 say
         raise MidiError("damaged", f"music21 cannot read it ({type(error).__name__})") from error
     if not len(song):
         raise MidiError("no-notes", "there are no notes")
     if len(song) > LIMITS.notes:
         raise MidiError("too-large", f"{len(song):,} notes; at most {LIMITS.notes:,} are read")
-    if song.end > LIMITS.quarters * 24:
+    if song.end > LIMITS.quarters * TICKS_PER_QUARTER:
         raise MidiError("too-long", f"at most {LIMITS.quarters:,} quarters are read")
     return dataclasses.replace(song, id=hashlib.sha256(data).hexdigest())
 
@@ -72,8 +73,16 @@ def _unpacked(data: bytes) -> bytes:
             with archive.open(names[0]) as file:
                 # What the archive says of its size may be a lie.
                 return _bounded(file.read(MAX_FILE_BYTES + 1))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except MidiError:
+        raise
+    except Exception as error:  # whatever a damaged archive makes zipfile and its packers say
         raise MidiError("damaged", "the archive cannot be unpacked") from error
+
+
+def _decoded(text: bytes) -> str:
+    """As its first bytes tell; some programs write UTF-16."""
+    sixteen = text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return text.decode("utf-16" if sixteen else "utf-8-sig", "replace")
 
 
 def _bounded(text: bytes) -> bytes:

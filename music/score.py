@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from music.errors import MidiError
 from music.song import DEFAULT_VELOCITY, TICKS_PER_QUARTER, Song
+
+_LATEST = 2**30  # ticks: what two of them come to still is an int32
 
 
 def song_of_parts(parts: Iterable[Any], title: str = "") -> Song:
@@ -20,6 +23,9 @@ def song_of_parts(parts: Iterable[Any], title: str = "") -> Song:
     Args:
       parts: music21 streams, a part each.
       title: of the song.
+
+    Raises:
+      MidiError: a note lies where no song has one: `damaged`, `too-long`.
     """
     notes, time_signature, key, tempo = [], None, None, None
     for number, part in enumerate(parts):
@@ -36,8 +42,14 @@ def song_of_parts(parts: Iterable[Any], title: str = "") -> Song:
                 continue
             if not hasattr(element, "pitches"):
                 continue
-            onset = _ticks(element.offset)
-            duration = max(1, _ticks(element.offset + element.quarterLength) - onset)
+            onset, end = _ticks(element.offset), _ticks(element.offset + element.quarterLength)
+            if onset < 0:
+                raise MidiError("damaged", "a note begins before its piece")
+            if end > _LATEST:
+                raise MidiError(
+                    "too-long", f"a note ends after {end // TICKS_PER_QUARTER:,} quarters"
+                )
+            duration = max(1, end - onset)
             notes += [
                 (onset, duration, int(pitch.midi), DEFAULT_VELOCITY, number)
                 for pitch in element.pitches

@@ -93,7 +93,8 @@ def _card(root: Path, facts: ModelFacts) -> dict[str, Any]:
         card = json.loads(path.read_text("utf-8"))
         learned = (card["model"]["codec"], card["model"]["parameters"])
         _ = card["originality"]["reference"], float(card["originality"]["percentile"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        _ = card.get("given", {}).get("composer")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SegueError(f"the model card {path} is damaged") from None
     if learned != (facts.codec.config(), facts.training.get("parameters")):
         raise SegueError(

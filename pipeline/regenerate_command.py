@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from music.errors import SegueError
+from music.errors import SegueError, printable
 from pipeline.options import AS_JSON, DEFAULT_ROOT
 from pipeline.song_options import (
     formats_option,
@@ -239,7 +239,7 @@ def _tell(outcome: Outcome) -> None:
         f"{outcome.unchanged:,} there before, {len(outcome.failures):,} not possible"
     )
     for source, error in outcome.failures[:_SHOWN]:
-        click.echo(f"  {source}: {error}")
+        click.echo(printable(f"  {source}: {error}"))
     if len(outcome.failures) > _SHOWN:
         click.echo(f"  and {len(outcome.failures) - _SHOWN:,} more; see the manifest")
     if outcome.copies or outcome.flagged:
@@ -258,13 +258,16 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _tell_plan(plan: Plan, as_json: bool) -> None:
-    problems = [job for job in plan.to_make if job.problem is not None]
+    # Songs of the same bytes are made once, and are there each for itself.
+    wanted = {job.identity for job in plan.to_make}
+    to_make = [job for job in plan.selected if job.identity in wanted]
+    problems = [job for job in to_make if job.problem is not None]
     told = {
         "songs": len(plan.jobs),
         "selected": len(plan.selected),
-        "to_make": len(plan.to_make),
+        "to_make": len(to_make),
         "unreadable": len(problems),
-        "unchanged": len(plan.selected) - len(plan.to_make),
+        "unchanged": len(plan.selected) - len(to_make),
         "settings": dict(plan.settings),
         "model": dict(plan.model),
     }
@@ -276,7 +279,7 @@ def _tell_plan(plan: Plan, as_json: bool) -> None:
         f"{told['to_make']:,} to make, {told['unchanged']:,} unchanged"
     )
     for job in problems[:_SHOWN]:
-        click.echo(f"  {job.source}: {job.problem}")
+        click.echo(printable(f"  {job.source}: {job.problem}"))
 
 
 def _verify(ctx: click.Context, catalogue: Path, out: Path, as_json: bool) -> None:
@@ -289,7 +292,7 @@ def _verify(ctx: click.Context, catalogue: Path, out: Path, as_json: bool) -> No
         click.echo(json.dumps(dataclasses.asdict(found), sort_keys=True))
     else:
         for problem in found.problems:
-            click.echo(problem)
+            click.echo(printable(problem))
         if found.strangers:
             click.echo(f"{len(found.strangers):,} files in songs/ stand in no row of the manifest")
         state = (

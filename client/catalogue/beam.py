@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from client.catalogue.plan import Job
 from client.catalogue.songs import BatchSettings, make_batch
 from client.catalogue.store import Store
 from client.generation import GenerationClient
+from music.errors import SegueError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,10 +87,31 @@ def run_batches(batches: Sequence[list[Job]], work: Work, arguments: Sequence[st
     Raises:
       SegueError: a worker could not ask the model, or could not write.
     """
-    with beam.Pipeline(options=PipelineOptions(list(arguments))) as pipeline:
-        _ = (
-            pipeline
-            | "Batches" >> beam.Create(list(batches), reshuffle=False)
-            | "Spread" >> beam.Reshuffle()
-            | "MakeSongs" >> beam.ParDo(MakeSongs(work, Shared()))
-        )
+    try:
+        with beam.Pipeline(options=PipelineOptions(list(arguments))) as pipeline:
+            _ = (
+                pipeline
+                | "Batches" >> beam.Create(list(batches), reshuffle=False)
+                | "Spread" >> beam.Reshuffle()
+                | "MakeSongs" >> beam.ParDo(MakeSongs(work, Shared()))
+            )
+    except Exception as error:
+        line = _line_of(error)
+        if line is None:
+            raise
+        raise SegueError(line) from error
+
+
+def _line_of(error: Exception) -> str | None:
+    """What a worker's SegueError said, however Beam tells of it; None where it was none.
+
+    A worker in this process raises it, with a remark of Beam's behind it; from another
+    process comes the text of its trace.
+    """
+    told = str(error)
+    if not isinstance(error, SegueError):
+        lines = re.findall(r"^music\.errors\.(?:SegueError|MidiError): (.*)$", told, re.MULTILINE)
+        if not lines:
+            return None
+        told = lines[-1]
+    return re.sub(r"( \[while running '[^']*'\])+$", "", told)

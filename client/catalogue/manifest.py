@@ -7,18 +7,17 @@ time and no path but their own, so that the same songs give the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from client.catalogue.plan import Plan
-from client.catalogue.store import Store
+from client.catalogue.store import LINES, TABLE, Store
 from music.errors import SegueError
 
 if TYPE_CHECKING:
     import pyarrow
-
-LINES, TABLE = "manifest.jsonl", "manifest.parquet"
 
 
 def rows_of(plan: Plan, known: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -53,6 +52,11 @@ def lines_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
     ).encode("utf-8", "replace")
 
 
+def digest_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 (hex) of the manifest that rows make."""
+    return hashlib.sha256(lines_bytes(rows)).hexdigest()
+
+
 def read_manifest(store: Store) -> list[dict[str, Any]]:
     """The rows of a folder's manifest; none where there is none yet.
 
@@ -68,16 +72,45 @@ def read_manifest(store: Store) -> list[dict[str, Any]]:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise SegueError(f"{path} cannot be read: {reason}") from None
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines, for which more ends a line than for JSON, and names may have any of it.
+    lines = text.removesuffix("\n").split("\n") if text else []
+    for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
-            _ = row["identity"], row["source"], row["status"], row["outputs"], row["settings"]
-        except (ValueError, KeyError, TypeError, RecursionError):
+            row = check_row(json.loads(line))
+        except (ValueError, RecursionError):
             raise SegueError(
                 f"{path} is damaged at line {number}; delete it, and the songs are made again"
             ) from None
         rows.append(row)
     return rows
+
+
+_KINDS = {
+    "identity": str, "source": str, "source_sha256": str, "status": str, "seed": int,
+    "model": dict, "settings": dict, "outputs": list,
+}  # fmt: skip
+_OUTPUT = {"role": str, "format": str, "path": str, "sha256": str, "bytes": int}
+
+
+def check_row(row: Any) -> dict[str, Any]:
+    """A row, once it has what is looked up in it.
+
+    Raises:
+      ValueError: it has not.
+    """
+    parts = [(row, _KINDS)]
+    if isinstance(row, dict):
+        parts.append((row.get("model"), {"sha256": str}))
+        parts += [(one, _OUTPUT) for one in row.get("outputs") or ()]
+    for part, kinds in parts:
+        if not isinstance(part, dict):
+            raise ValueError("no object")
+        for name, kind in kinds.items():
+            if not isinstance(part.get(name), kind):
+                raise ValueError(name)
+    if row["status"] == "made" and not isinstance(row.get("flags"), list):
+        raise ValueError("flags")
+    return row
 
 
 def known_songs(store: Store, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -101,12 +134,22 @@ def table_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(table_of(rows), sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pyarrow.Table:
+    """Rows as they stand in the Parquet file.
+
+    Raises:
+      ValueError, TypeError: a row holds what none of ours does.
+    """
+    import pyarrow
+
     schema = _schema()
     columns = {name: [_cell(row, name) for row in rows] for name in schema.names}
-    table = pyarrow.table(columns, schema=schema)
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(table, sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
+    return pyarrow.table(columns, schema=schema)
 
 
 _TEXT = ("identity", "source", "title", "composer", "status", "error", "source_sha256",
@@ -152,4 +195,4 @@ def _cell(row: Mapping[str, Any], name: str) -> Any:
     value = row.get(group)
     if not inner:
         return value
-    return None if value is None else value.get(inner)
+    return value.get(inner) if isinstance(value, dict) else None

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from client.catalogue.request import RegenerateRequest
+from client.catalogue.store import SONGS
 from client.generation import ModelFacts
 from music.errors import SegueError
 from music.folder import File, named_files
@@ -40,6 +41,7 @@ class Job:
       seed: the song's own.
       stem: what its files are called.
       problem: why there is nothing to read; None where there is.
+      formats: that it is there in already, and is to keep.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Job:
     seed: int
     stem: str
     problem: str | None = None
+    formats: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -142,8 +145,11 @@ def make_plan(
     to_make: dict[str, Job] = {}
     for job in selected:
         record = known.get(job.identity)
-        if record is None or not _suffices(record, request):
+        if record is None:
             to_make.setdefault(job.identity, job)
+        elif not _suffices(record, request):
+            there = tuple(sorted(_formats_of(record)))
+            to_make.setdefault(job.identity, dataclasses.replace(job, formats=there))
     return Plan(tuple(jobs), tuple(selected), tuple(to_make.values()), known, settings, model)
 
 
@@ -151,8 +157,11 @@ def _suffices(record: Mapping[str, Any], request: RegenerateRequest) -> bool:
     """Whether a record has all that is asked for."""
     if record["status"] != "made":
         return not request.retry
-    there = {one["format"] for one in record["outputs"] if one["role"] == "song"}
-    return there >= set(request.formats)
+    return _formats_of(record) >= set(request.formats)
+
+
+def _formats_of(record: Mapping[str, Any]) -> set[str]:
+    return {one["format"] for one in record["outputs"] if one["role"] == "song"}
 
 
 def batches(jobs: Sequence[Job], size: int) -> list[list[Job]]:
@@ -203,10 +212,17 @@ def check_apart(request: RegenerateRequest) -> None:
     """Refuses to write new songs among those they are made of.
 
     Raises:
-      SegueError: one folder lies in the other, or both are one.
+      SegueError: the folder that is written to lies in the catalogue or is it, or the
+        catalogue lies where the new songs go.
     """
     catalogue, out = request.catalogue.resolve(), request.out.resolve()
-    if catalogue == out or catalogue in out.parents:
+    ours = [(out / name).resolve() for name in (SONGS, "gallery", ".segue")]
+    if any(catalogue == one or one in catalogue.parents for one in ours):
+        raise SegueError(
+            f"the catalogue {request.catalogue} lies where --out {request.out} keeps its own "
+            "files; choose another folder"
+        )
+    if any(catalogue == one or catalogue in one.parents for one in (out, *ours)):
         raise SegueError(
             f"--out {request.out} lies in the catalogue, whose songs the new ones would be "
             "among; choose another folder"

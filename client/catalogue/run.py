@@ -6,15 +6,21 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from client.catalogue.manifest import known_songs, read_manifest, rows_of, write_manifest
+from client.catalogue.manifest import (
+    digest_of,
+    known_songs,
+    read_manifest,
+    rows_of,
+    write_manifest,
+)
 from client.catalogue.plan import Plan, batches, check_apart, make_plan
 from client.catalogue.request import RegenerateRequest
 from client.catalogue.songs import BatchSettings
-from client.catalogue.store import Store
+from client.catalogue.store import PAGE, Store
 from client.catalogue.verify import strangers
 from client.generation import ModelFacts
 
@@ -188,21 +194,23 @@ def _settle(
         before = read_manifest(store)
         known = known_songs(store, before)
         rows = rows_of(plan, known)
-        gallery = None
-        page = store.folder / "index.html"
-        if rows != before or (making.gallery and not page.exists()):
+        if rows != before or not store.has_manifest():
             store.settle()
             write_manifest(store, rows)
-            if making.gallery:
+        gallery = None
+        if making.gallery:
+            shows, gallery = digest_of(rows), store.folder / PAGE
+            if store.page_shows() != shows:
                 gallery = _write_gallery(request, plan, store, rows)
-            store.settle()
-        elif making.gallery:
-            gallery = page
+                store.page_shows_now(shows)
+        store.settle()
         # What other shards are writing stands in no row yet.
         left, pruned = (
             (0, 0) if request.shard is not None else _leftovers(store, rows, making.prune)
         )
-        store.forget([row["identity"] for row in rows])
+        # Another shard may have written its songs' records anew by now.
+        mine = plan.jobs if request.shard is None else plan.selected
+        store.forget([job.identity for job in mine if job.identity in known])
     return _outcome(plan, known, left, pruned, gallery, seconds)
 
 
@@ -228,9 +236,12 @@ def _leftovers(store: Store, rows: Sequence[Mapping[str, Any]], prune: bool) -> 
     there = strangers(store.folder, rows)
     if not prune:
         return len(there), 0
+    gone = 0
     for path in there:
-        (store.folder / path).unlink(missing_ok=True)
-    return 0, len(there)
+        with suppress(OSError):  # a folder, or what is not ours to delete
+            (store.folder / path).unlink()
+            gone += 1
+    return len(there) - gone, gone
 
 
 def _outcome(

@@ -82,13 +82,17 @@ def make_batch(
     records = []
     for index, job in enumerate(jobs):
         song = failed.get(index) or songs[index]
+        files: dict[str, bytes] = {}
         if not isinstance(song, SegueError):
             try:
-                record = _finish(job, facts, wishes[index], song, check, store, common)
+                record, files = _finish(job, facts, wishes[index], song, check, common)
             except SegueError as error:
                 song = error
         if isinstance(song, SegueError):
             record = _base(job, common) | {"status": "failed", "error": _line(song)}
+        # What cannot be written is no fault of the song's.
+        for path, data in files.items():
+            store.write(path, data)
         store.record(record)
         records.append(record)
     return records
@@ -123,24 +127,25 @@ def _finish(
     wish: Wish,
     made: Made,
     check: OriginalityCheck | None,
-    store: Store,
     common: BatchSettings,
-) -> dict[str, Any]:
-    """Writes a song's files; its record."""
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """A song's record, and its files by path."""
     assert wish.prime.song is not None
     song = shape_song(made.song, common.shape)
     provenance = provenance_of(
         facts, wish, made, composer=common.composer, shape=common.shape.as_dict()
     )
+    formats = [name for name in FORMATS if name in {*common.formats, *job.formats}]
+    files: dict[str, bytes] = {}
     outputs = [
-        _put(store, "song", _format_of(ending), f"{job.stem}{ending}", data)
-        for ending, data in render(song, common.formats, provenance).items()
+        _put(files, "song", _format_of(ending), f"{job.stem}{ending}", data)
+        for ending, data in render(song, formats, provenance).items()
     ]
-    outputs += _original(job, wish.prime.song, store, common.formats)
+    outputs += _original(job, wish.prime.song, files, formats)
     bar, tempo = whole_bar(song), song.tempo or 120.0
     measured = signs(song)
     flags = [] if check is None else degeneration(measured, check.bounds)
-    return _base(job, common) | {
+    record = _base(job, common) | {
         "status": "made",
         "prime": {"offset": wish.prime.offset, "length": len(wish.prime)},
         "events": len(made.events),
@@ -156,6 +161,7 @@ def _finish(
         "originality": None if made.checked is None else originality_facts(made.checked),
         "outputs": outputs,
     }
+    return record, files
 
 
 def originality_facts(checked: Checked) -> dict[str, Any]:
@@ -172,20 +178,22 @@ def originality_facts(checked: Checked) -> dict[str, Any]:
     }
 
 
-def _original(job: Job, song: Song, store: Store, formats: Sequence[str]) -> list[dict[str, Any]]:
+def _original(
+    job: Job, song: Song, files: dict[str, bytes], formats: Sequence[str]
+) -> list[dict[str, Any]]:
     """What a song is held beside: the one that it goes on from, as it was read."""
     outputs = [
-        _put(store, "original", "midi", f"{job.stem}.original.mid", write_midi(song, "as read"))
+        _put(files, "original", "midi", f"{job.stem}.original.mid", write_midi(song, "as read"))
     ]
     if "roll" in formats:
         roll = piano_roll(song, ".svg")
-        outputs.append(_put(store, "original", "roll", f"{job.stem}.original.roll.svg", roll))
+        outputs.append(_put(files, "original", "roll", f"{job.stem}.original.roll.svg", roll))
     return outputs
 
 
-def _put(store: Store, role: str, kind: str, name: str, data: bytes) -> dict[str, Any]:
+def _put(files: dict[str, bytes], role: str, kind: str, name: str, data: bytes) -> dict[str, Any]:
     path = f"{SONGS}/{name}"
-    store.write(path, data)
+    files[path] = data
     digest = hashlib.sha256(data).hexdigest()
     return {"role": role, "format": kind, "path": path, "sha256": digest, "bytes": len(data)}
 

@@ -19,6 +19,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import threading
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from typing import Any
 from music.errors import SegueError
 
 SONGS = "songs"
+LINES, TABLE, PAGE = "manifest.jsonl", "manifest.parquet", "index.html"
 
 
 class Store:
@@ -110,7 +112,8 @@ class Store:
         Raises:
           SegueError: the system refuses.
         """
-        aside = self._aside / f"{os.getpid()}-{threading.get_ident()}"
+        # Shards on other machines may have our process's number.
+        aside = self._aside / f"{os.getpid()}-{threading.get_ident()}-{secrets.token_hex(4)}"
         try:
             with open(aside, "wb") as file:
                 file.write(data)
@@ -126,8 +129,25 @@ class Store:
             return all(
                 os.stat(self.folder / one["path"]).st_size == one["bytes"] for one in outputs
             )
-        except OSError:
+        except (OSError, ValueError):
             return False
+
+    # ---- manifest and page ------------------------------------------------------
+
+    def has_manifest(self) -> bool:
+        """Whether it is there, in both of its forms."""
+        return all((self.folder / name).is_file() for name in (LINES, TABLE))
+
+    def page_shows(self) -> str | None:
+        """What the page was last said to show; None where there is no page."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if (self.folder / PAGE).is_file():
+                return (self._work / "page").read_text("utf-8")
+        return None
+
+    def page_shows_now(self, what: str) -> None:
+        """Says what the page shows, once it is written: it may be killed while it is."""
+        self.write(".segue/page", what.encode())
 
     # ---- records --------------------------------------------------------------
 
@@ -137,12 +157,17 @@ class Store:
         self.write(str(name), json.dumps(value, sort_keys=True).encode())
 
     def records(self) -> dict[str, dict[str, Any]]:
-        """The records of runs that are not over, by identity."""
+        """The records of runs that are not over, by identity.
+
+        One that a power cut left damaged is none: its song is made again.
+        """
         found = {}
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(self._records):
-                value = json.loads(Path(entry.path).read_bytes())
-                found[value["identity"]] = value
+                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                    value = json.loads(Path(entry.path).read_bytes())
+                    _ = value["status"], value["outputs"]
+                    found[value["identity"]] = value
         return found
 
     def count(self) -> int:

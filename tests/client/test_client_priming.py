@@ -1,5 +1,6 @@
 """Where primes come from, and what is said where none does."""
 
+import dataclasses
 import shutil
 import tracemalloc
 
@@ -7,7 +8,14 @@ import numpy as np
 import pytest
 
 from client import priming
-from client.priming import prime_from_file, prime_from_nothing, random_section
+from client.priming import (
+    prime_from_file,
+    prime_from_nothing,
+    random_section,
+    read_song,
+    section_of,
+    song_named,
+)
 from music.codec import ChordsCodec, NotesCodec
 from music.errors import SegueError
 from music.midi import read_midi
@@ -231,3 +239,126 @@ def test_a_codec_without_a_boundary_needs_a_song():
     line = error_of(lambda: prime_from_nothing(CHORDS))
     assert "codec 'chords' cannot begin from nothing" in line
     assert "--prime FILE.mid" in line
+
+
+# a piece of one song, and a song by its name
+
+
+def test_a_piece_of_a_song_is_drawn_by_its_content_and_the_seed(write_song):
+    song = read_midi(write_song(count=60).read_bytes())
+    events = NOTES.encode(song)[:-1]
+    drawn = [section_of(song, NOTES, 12, seed) for seed in range(60)]
+    for prime in drawn:
+        assert np.array_equal(prime.events, events[prime.offset : prime.offset + 12])
+        assert (prime.kind, prime.song) == ("section", song)
+    assert len({prime.offset for prime in drawn}) > 20
+    renamed = dataclasses.replace(song, title="other")
+    assert [section_of(renamed, NOTES, 12, seed).offset for seed in range(60)] == [
+        prime.offset for prime in drawn
+    ]
+    other = dataclasses.replace(song, id="0" * 64)
+    assert [section_of(other, NOTES, 12, seed).offset for seed in range(60)] != [
+        prime.offset for prime in drawn
+    ]
+
+
+def test_of_a_short_song_the_piece_is_all_of_it(write_song):
+    song = read_midi(write_song(count=20).read_bytes())
+    prime = section_of(song, NOTES, 75, 3)
+    assert (prime.offset, len(prime)) == (0, 21)
+    assert len(section_of(song, NOTES, 21, 3)) == 21
+    assert len(section_of(song, NOTES, 20, 3)) == 20
+    with pytest.raises(SegueError, match="prime length 0 is outside"):
+        section_of(song, NOTES, 0)
+
+
+def test_the_piece_is_the_one_that_a_folder_of_that_song_alone_gives(write_song):
+    path = write_song(count=60)
+    song = read_midi(path.read_bytes())
+    for seed in range(5):
+        assert (
+            section_of(song, NOTES, 12, seed).offset
+            == random_section([path], NOTES, 12, seed).offset
+        )
+
+
+@pytest.fixture
+def named(write_song):
+    for name in ("Minuet in G.mid", "Minuet in G minor.mid", "deep/Étude.mid", "Fugue.MID"):
+        folder = write_song(f"named/{name}").parent
+    return folder.parent if folder.name == "deep" else folder
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("Minuet in G", "Minuet in G.mid"),
+        ("minuet in g MINOR", "Minuet in G minor.mid"),
+        ("minor", "Minuet in G minor.mid"),
+        (" fug ", "Fugue.MID"),
+        ("étude", "Étude.mid"),
+        ("TUD", "Étude.mid"),
+    ],
+)
+def test_a_song_is_found_by_its_name_or_a_part_that_no_other_has(named, name, found):
+    assert song_named(named, name).name == found
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "minuet",
+            "2 songs in .* go by the name 'minuet': Minuet in G minor, Minuet in G; say more",
+        ),
+        ("fuge", "no song in .* goes by the name 'fuge'; there are fugue"),
+        ("zzz", "goes by the name 'zzz'$"),
+        ("", "goes by the name ''"),
+    ],
+)
+def test_a_name_that_none_or_several_go_by_is_told(named, name, words):
+    with pytest.raises(SegueError, match=words):
+        song_named(named, name)
+
+
+def test_the_same_name_in_two_folders_is_told(named, write_song):
+    write_song("named/again/fugue.mid")
+    with pytest.raises(SegueError, match="2 songs in"):
+        song_named(named, "fugue")
+
+
+def test_a_named_song_needs_its_folder(tmp_path):
+    with pytest.raises(SegueError, match="does not exist"):
+        song_named(tmp_path / "none", "fugue")
+
+
+# scores
+
+
+SCORE = (
+    '<?xml version="1.0"?><score-partwise><part-list><score-part id="P1"><part-name/>'
+    '</score-part></part-list><part id="P1"><measure number="1"><attributes><divisions>1'
+    "</divisions></attributes><note><pitch><step>C</step><octave>4</octave></pitch><duration>1"
+    "</duration></note><note><pitch><step>D</step><octave>4</octave></pitch><duration>1"
+    "</duration></note></measure></part></score-partwise>"
+)
+
+
+@pytest.mark.parametrize("name", ["song.musicxml", "song.xml", "Song.XML"])
+def test_a_score_is_a_prime(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(SCORE)
+    prime = prime_from_file(path, NOTES)
+    assert prime.events.tolist() == [[0, 128, 0], [0, 60, 24], [24, 62, 24]]
+    assert prime.song.title == path.stem
+
+
+def test_the_ending_says_what_a_file_is(tmp_path, write_song):
+    midi = tmp_path / "song.xml"
+    midi.write_bytes(write_song().read_bytes())
+    assert "cannot be a prime: there is no score in it (not-musicxml)" in error_of(
+        lambda: read_song(midi)
+    )
+    score = tmp_path / "score.mid"
+    score.write_text(SCORE)
+    assert "(not-midi)" in error_of(lambda: read_song(score))

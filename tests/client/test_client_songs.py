@@ -13,11 +13,12 @@ from client import songs
 from client.assembling import song_of
 from client.connection import Connection
 from client.generation import GenerationClient, Sampling
-from client.songs import GenerateRequest, generate_song
+from client.shaping import Shape
+from client.songs import GenerateRequest, generate_song, generate_songs
 from music.codec import ChordsCodec, NotesCodec
 from music.errors import SegueError
 from music.midi import read_midi
-from music.song import ONSET, Song
+from music.song import ONSET, PITCH, Song
 
 
 @pytest.fixture
@@ -382,3 +383,147 @@ def test_a_link_is_followed_to_the_file_it_stands_for(request_for, write_song, t
     generate_song(request_for(prime=write_song("a.mid", 20), out=link))
     assert link.is_symlink()
     assert behind.read_bytes().startswith(b"MThd")
+
+
+# several
+
+
+def files_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_several_songs_are_those_of_their_seeds(request_for, write_song, tmp_path):
+    prime = write_song(count=20)
+    several = generate_songs(request_for(prime=prime, count=5, sampling=Sampling(seed=7)))
+    assert files_in(tmp_path / "out") == [f"song-{number}.mid" for number in range(1, 6)]
+    for index, report in enumerate(several):
+        assert report.sampling["seed"] == 7 + index
+        alone = request_for(
+            prime=prime, sampling=Sampling(seed=7 + index), out=tmp_path / "one.mid"
+        )
+        generate_song(alone)
+        assert Path(report.out).read_bytes() == alone.out.read_bytes()
+
+
+def test_several_songs_of_a_folder_begin_with_sections_of_their_own(request_for, write_song, toy):
+    for index in range(4):
+        folder = write_song(f"data/{index}.mid", 100 + index).parent
+    several = generate_songs(request_for(data=folder, count=4))
+    assert len({(report.prime["id"], report.prime["offset"]) for report in several}) == 4
+    assert len([call for call in toy.calls if call[0] == "generate"]) == 1
+
+
+def test_generate_song_makes_one(request_for):
+    with pytest.raises(SegueError, match="2 songs were asked for; generate_songs makes several"):
+        generate_song(request_for(count=2))
+
+
+def test_a_song_that_cannot_be_stops_no_other(request_for, toy, tmp_path):
+    toy.versions[3].ends_one_in = 4
+    several = generate_songs(request_for(count=30, sampling=Sampling(may_end=True)))
+    refused = [index for index, one in enumerate(several) if isinstance(one, SegueError)]
+    assert 0 < len(refused) < 30
+    there = {f"song-{index + 1}.mid" for index in range(30) if index not in refused}
+    assert set(files_in(tmp_path / "out")) == there
+
+
+def test_a_song_that_cannot_be_shaped_stops_no_other(request_for, tmp_path):
+    # The toy plays up to B6; some of its songs reach higher than others.
+    several = generate_songs(request_for(count=12, steps=12, shape=Shape(transpose=34)))
+    refused = [one for one in several if isinstance(one, SegueError)]
+    assert 0 < len(refused) < 12
+    assert "leave MIDI's 0..127" in str(refused[0])
+    assert len(files_in(tmp_path / "out")) == 12 - len(refused)
+
+
+def test_seeds_do_not_run_over(request_for, tmp_path):
+    with pytest.raises(SegueError, match="seed 9223372036854775808 is outside"):
+        generate_songs(request_for(count=2, sampling=Sampling(seed=2**63 - 1)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_formats_stand_beside_the_midi_file(request_for, tmp_path):
+    report = generate_song(request_for(formats=("midi", "roll")))
+    out = tmp_path / "out"
+    assert files_in(out) == ["song.mid", "song.roll.svg"]
+    assert report.files == (str(out / "song.mid"), str(out / "song.roll.svg"))
+    (midi,) = generate_songs(request_for(out=tmp_path / "plain.mid"))
+    assert (out / "song.mid").read_bytes() == Path(midi.out).read_bytes()
+    roll = generate_song(request_for(out=tmp_path / "v1.5", formats=("roll",)))
+    assert roll.out == str(tmp_path / "v1.5.roll.svg")
+
+
+def test_no_output_goes_over_the_song_that_is_gone_on_from(request_for, write_song, tmp_path):
+    data = write_song("data/minuet.mid", 90).parent
+    before = (data / "minuet.mid").read_bytes()
+    for wish in ({"song": "minuet"}, {}):
+        line = error_of(request_for(data=data, out=data / "minuet.mid", **wish))
+        assert "--prime and --out name the same file" in line
+    assert (data / "minuet.mid").read_bytes() == before
+    # Not in another format, either.
+    prime = tmp_path / "song.roll.svg"
+    prime.write_bytes(before)
+    line = error_of(request_for(prime=prime, out=tmp_path / "song.mid", formats=("midi", "roll")))
+    assert "--prime and --out name the same file" in line
+    assert prime.read_bytes() == before
+    assert not (tmp_path / "song.mid").exists()
+
+
+def test_endings_are_told_and_kept(request_for, write_song):
+    prime = write_song(count=20)
+    chord = generate_song(request_for(prime=prime, steps=40))
+    request = request_for(prime=prime, steps=40, ending="bar")
+    bar = generate_song(request)
+    assert (chord.ending, bar.ending) == ("chord", "bar")
+    assert bar.steps_made >= 40
+    # Of three quarters a bar: past the last one's line nothing sounds.
+    song = read_midi(request.out.read_bytes())
+    assert song.end <= (song.notes[-1, ONSET] // 72 + 1) * 72
+
+
+@pytest.mark.parametrize("ending", ["chord", "bar"])
+def test_a_stream_ends_as_a_call(request_for, write_song, tmp_path, ending):
+    prime, files = write_song(count=20), []
+    for mode in ("call", "stream"):
+        request = request_for(prime=prime, mode=mode, ending=ending, out=tmp_path / f"{mode}.mid")
+        generate_song(request)
+        files.append(request.out.read_bytes())
+    assert files[0] == files[1]
+
+
+def test_a_shape_is_written_and_told(request_for, write_song, tmp_path):
+    prime = write_song(count=20)
+    plain, shaped = request_for(prime=prime), tmp_path / "shaped.mid"
+    generate_song(plain)
+    shape = Shape(tempo=150.0, transpose=2, lowest=48, highest=72)
+    report = generate_song(request_for(prime=prime, shape=shape, out=shaped))
+    assert report.shape == shape.as_dict()
+    before, after = read_midi(plain.out.read_bytes()), read_midi(shaped.read_bytes())
+    assert after.tempo == pytest.approx(150)
+    assert after.notes[:, PITCH].min() >= 48
+    assert after.notes[:, PITCH].max() <= 72
+    classes = [sorted(zip(song.notes[:, ONSET], (song.notes[:, PITCH] + move) % 12, strict=True))
+               for song, move in ((before, 2), (after, 0))]  # fmt: skip
+    assert classes[0] == classes[1]
+    assert b"tempo 150; transpose 2; lowest 48; highest 72" in shaped.read_bytes()
+
+
+def test_a_whole_song_begins_with_what_was_given(request_for, write_song):
+    prime = write_song(count=20)
+    request = request_for(prime=prime, whole=True, prime_length=11)
+    report = generate_song(request)
+    whole, given = read_midi(request.out.read_bytes()), read_midi(prime.read_bytes())
+    assert np.array_equal(whole.notes[:10, :3], given.notes[:10, :3])
+    assert len(whole) == 10 + report.notes
+    assert whole.parts == [0, 1]
+
+
+def test_the_composer_is_asked_for_and_may_be_unknown(request_for):
+    def unknown(facts):
+        raise SegueError("nobody knows")
+
+    asked = []
+    (report,) = generate_songs(request_for(), find_composer=lambda facts: asked.append(facts))
+    assert asked[0].version == 3
+    (again,) = generate_songs(request_for(), find_composer=unknown)
+    assert report.files == again.files
