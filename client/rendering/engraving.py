@@ -124,7 +124,7 @@ def _named(page: str, name: str) -> ET.Element:
             del element.attrib["id"]
         if "class" in element.attrib:
             # What follows the kind may be another's name.
-            element.set("class", element.get("class", "").split()[0])
+            element.set("class", " ".join(element.get("class", "").split()[:1]))
     return root
 
 
