@@ -122,6 +122,9 @@ def _named(page: str, name: str) -> ET.Element:
     for element in root.iter():
         if name not in element.get("id", name):
             del element.attrib["id"]
+        if "class" in element.attrib:
+            # What follows the kind may be another's name.
+            element.set("class", " ".join(element.get("class", "").split()[:1]))
     return root
 
 

@@ -128,6 +128,11 @@ def _clef(pitches: np.ndarray) -> str:
 
 def right_hand(notes: np.ndarray) -> np.ndarray:
     """bool[N]: which notes the right hand plays; rows as in a `Reading`."""
+    return notes[:, KEY] >= borders(notes)
+
+
+def borders(notes: np.ndarray) -> np.ndarray:
+    """int[N]: for each note the lowest pitch of the right hand when it is struck."""
     moments, moment_of = np.unique(notes[:, START], return_inverse=True)
     costs = np.empty((len(moments), len(_BORDERS)))
     first = 0
@@ -140,8 +145,7 @@ def right_hand(notes: np.ndarray) -> np.ndarray:
         held += range(first, last)
         costs[index] = _cost(notes[held, KEY], notes[first:last, KEY])
         first = last
-    border = _BORDERS[_cheapest(costs)]
-    return notes[:, KEY] >= border[moment_of]
+    return _BORDERS[_cheapest(costs)][moment_of]
 
 
 def _cost(sounding: np.ndarray, struck: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ def expected(score):
     return sorted(map(tuple, score.reading.notes[:, [START, KEY]].tolist()))
 
 
-@settings(max_examples=60, deadline=None, phases=QUICK)
+@settings(max_examples=40, deadline=None, phases=QUICK)
 @given(songs())
 def test_every_pitch_of_the_quantised_song_stands_in_the_score_once(song):
     score = score_of(song)

@@ -1,14 +1,17 @@
 """Hands, clefs and voices."""
 
+import dataclasses
+
 import numpy as np
 
+from client.rendering import staves
 from client.rendering.meter import meter_of
-from client.rendering.reading import KEY, START, read_song
+from client.rendering.reading import KEY, NEVER, START, read_song
 from client.rendering.score import score_of
 from client.rendering.staves import lay_out, right_hand, stands_by_part
-from client.rendering.voices import voices_by_bar
+from client.rendering.voices import Piece, _common_stop, voices_by_bar
 
-from .conftest import four_parts, song_of
+from .conftest import four_parts, played, song_of
 
 
 def reading_of(rows, signature="4/4"):
@@ -47,6 +50,17 @@ def test_the_border_moves_when_the_music_does():
     early = reading.notes[:, START] < 24 * 16
     assert right[early].mean() > 0.5
     assert right[~early].mean() <= 0.25
+
+
+def test_the_border_keeps_its_place_rather_than_jump(monkeypatch):
+    notes = score_of(played(300)).reading.notes
+
+    def moves():
+        return np.count_nonzero(np.diff(staves.borders(notes)))
+
+    steady = moves()
+    monkeypatch.setattr(staves, "_MOVE", 0.0)
+    assert steady < moves() / 2
 
 
 def test_two_parts_high_and_low_are_a_piano():
@@ -109,6 +123,16 @@ def test_three_lines_on_one_staff_lose_no_pitch():
     assert len(voices) == 2
     pitches = sorted(p.pitch for voice in voices for chord in voice for p in chord.pieces)
     assert pitches == sorted(row[2] for row in rows)
+
+
+def test_a_note_that_is_held_with_its_chord_ends_before_its_repetition():
+    group = (
+        Piece(0, 12, 60, False, again=24),
+        *(Piece(0, 96, pitch, False, again=NEVER) for pitch in (64, 67, 71)),
+    )
+    assert _common_stop(group, 96, 96, lambda place: 6)[0] == 12
+    group = (dataclasses.replace(group[0], again=NEVER), *group[1:])
+    assert _common_stop(group, 96, 96, lambda place: 6)[0] == 96
 
 
 def test_a_note_over_the_bar_line_comes_back_tied():
