@@ -64,6 +64,8 @@ _OPTIONS: dict[str, Any] = {
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
+# What is hidden, or drawn here instead.
+_UNSEEN = frozenset({"pgHead", "pgFoot", "placeholder"})
 _LOCK = threading.Lock()
 
 
@@ -122,9 +124,6 @@ def _named(page: str, name: str) -> ET.Element:
     for element in root.iter():
         if name not in element.get("id", name):
             del element.attrib["id"]
-        if "class" in element.attrib:
-            # What follows the kind may be another's name.
-            element.set("class", " ".join(element.get("class", "").split()[:1]))
     return root
 
 
@@ -133,9 +132,12 @@ def _finished(root: ET.Element, number: int, count: int, provenance: Provenance)
     ET.register_namespace("xlink", _XLINK)
     for parent in list(root.iter()):
         for child in list(parent):
-            kind = child.get("class", "")
-            if child.tag in (_tag("desc"), _tag("title")) or kind.startswith(("pgHead", "pgFoot")):
+            kinds = child.get("class", "").split()
+            if child.tag in (_tag("desc"), _tag("title")) or not _UNSEEN.isdisjoint(kinds):
                 parent.remove(child)
+            elif kinds:
+                # What follows an element's kind may be another's name.
+                child.set("class", kinds[0])
     for parent in list(root.iter()):
         for index, child in enumerate(list(parent)):
             if child.tag == _tag("text"):

@@ -107,6 +107,14 @@ def test_threads_get_the_pages_that_they_would_get_alone():
     assert got == alone
 
 
+def test_nothing_that_verovio_hides_is_seen(long_pages):
+    for page in long_pages:
+        root = ET.fromstring(page)
+        assert not [e for e in root.iter() if "placeholder" in e.get("class", "")]
+        # Dots of notes and rests would be ellipses; this song has none.
+        assert not list(root.iter(f"{SVG}ellipse"))
+
+
 def test_names_in_a_page_are_its_own(long_pages):
     named = [set(re.findall(r'\bid="([^"]+)"', page.decode())) for page in long_pages]
     for names, page in zip(named, long_pages, strict=True):
