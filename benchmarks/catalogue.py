@@ -133,7 +133,7 @@ def _count(out: Path) -> int:
 
 
 def _command(root: Path, folder: Path, songs: int | None) -> Rows:
-    rows = []
+    rows: Rows = []
     for name, more in (
         ("MIDI and measures", ("--formats", "midi", "--no-gallery")),
         ("MIDI, measures, piano rolls, gallery", ()),
