@@ -12,7 +12,7 @@ from client.connection import DEFAULT_MODEL, DEFAULT_TARGET, DEFAULT_TIMEOUT
 from client.generation import Sampling
 from client.originality import Checked
 from client.output import check_writable
-from client.rendering import check_formats
+from client.rendering import RenderSettings, check_formats
 from client.security import Security
 from client.shaping import Shape
 from music.errors import SegueError
@@ -36,6 +36,7 @@ class GenerateRequest:
         songs, `song.mid` stands for `song-1.mid`, `song-2.mid` and so on.
       formats: of `client.rendering.FORMATS`; other files than MIDI stand beside `out`,
         under its name.
+      soundfont: that sound is made with; None looks for one.
       roll: where a piano roll goes (.svg or .png); None draws none. For one song only.
       prime: a MIDI or MusicXML file to go on from.
       data: a folder of MIDI files to take a random section from. Without
@@ -62,6 +63,7 @@ class GenerateRequest:
 
     out: Path
     formats: Sequence[str] = ("midi",)
+    soundfont: Path | None = None
     roll: Path | None = None
     prime: Path | None = None
     data: Path | None = None
@@ -82,6 +84,11 @@ class GenerateRequest:
     version: int | None = None
     timeout: float = DEFAULT_TIMEOUT
     security: Security | None = None
+
+    @property
+    def rendering(self) -> RenderSettings:
+        """How the song's files are made."""
+        return RenderSettings(soundfont=self.soundfont)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +174,7 @@ def check_request(request: GenerateRequest) -> list[Path]:
     check_ending(request.ending)
     out = Path(request.out)
     roll = None if request.roll is None else Path(request.roll)
-    check_formats(request.formats)
+    check_formats(request.formats, request.rendering)
     outs = (
         [out]
         if request.count == 1

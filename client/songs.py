@@ -279,7 +279,7 @@ def _render(
         whole=request.whole,
     )
     rendered = []
-    for ending, data in render(song, request.formats, provenance).items():
+    for ending, data in render(song, request.formats, provenance, request.rendering).items():
         path = out if ending == ".mid" else out.with_name(f"{stem_of(out)}{ending}")
         check_apart(wish.prime.path, path, request.roll)
         rendered.append((path, data, "--out"))

@@ -137,6 +137,7 @@ def _request(values: dict[str, Any], stream: bool) -> GenerateRequest:
     return GenerateRequest(
         out=values["out"],
         formats=parse_formats(values["formats"]),
+        soundfont=values["soundfont"],
         roll=values["roll"],
         prime=values["prime"],
         data=values["data"],

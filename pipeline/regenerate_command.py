@@ -110,6 +110,7 @@ def _request(catalogue: Path, out: Path, values: dict[str, Any]) -> RegenerateRe
         prime_length=values["prime_length"],
         shape=shape_of(values),
         formats=parse_formats(values["formats"]),
+        soundfont=values["soundfont"],
         original=values["original"],
         tries=values["tries"],
         limit=values["limit"],

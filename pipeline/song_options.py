@@ -69,9 +69,17 @@ def security_options(command: Callable) -> Callable:
 
 def formats_option(default: str) -> Callable[[Callable], Callable]:
     """The formats that songs are written in."""
-    return click.option(
-        "--formats", default=default, show_default=True, help=f"Any of {_FORMATS}; by commas."
+    options = (
+        click.option(
+            "--formats", default=default, show_default=True, help=f"Any of {_FORMATS}; by commas."
+        ),
+        click.option(
+            "--soundfont",
+            type=click.Path(path_type=Path),
+            help="For wav (default: $SEGUE_SOUNDFONT, or one of the system's).",
+        ),
     )
+    return lambda command: _with(options, command)
 
 
 def _with(options: tuple[Callable, ...], command: Callable) -> Callable:

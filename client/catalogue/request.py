@@ -10,7 +10,7 @@ from typing import Any
 
 from client.assembling import CHORD, check_ending
 from client.generation import Sampling
-from client.rendering import check_formats
+from client.rendering import RenderSettings, check_formats
 from client.request import DEFAULT_STEPS, DEFAULT_TRIES, MAX_TRIES
 from client.shaping import Shape
 from music.errors import SegueError
@@ -70,6 +70,7 @@ class RegenerateRequest:
         the model.
       shape: the key, range and tempo that all are brought into.
       formats: of `client.rendering.FORMATS`.
+      soundfont: that sound is made with; None looks for one.
       original: whether a song that copies is made again from where it does.
       tries: how often.
       limit: how many songs of the catalogue, from its first by name; None is all.
@@ -86,6 +87,7 @@ class RegenerateRequest:
     prime_length: int | None = None
     shape: Shape = dataclasses.field(default_factory=Shape)
     formats: Sequence[str] = DEFAULT_FORMATS
+    soundfont: Path | None = None
     original: bool = False
     tries: int = DEFAULT_TRIES
     limit: int | None = None
@@ -105,7 +107,12 @@ class RegenerateRequest:
         if not 1 <= self.batch <= MAX_BATCH:
             raise SegueError(f"batch {self.batch} is not allowed; it must be 1..{MAX_BATCH}")
         check_ending(self.ending)
-        check_formats(self.formats)
+        check_formats(self.formats, self.rendering)
+
+    @property
+    def rendering(self) -> RenderSettings:
+        """How the songs' files are made."""
+        return RenderSettings(soundfont=self.soundfont)
 
     def settings(self, prime_length: int, reference: str | None) -> dict[str, Any]:
         """What the songs depend on beside source, model and seed, as JSON types.

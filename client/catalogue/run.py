@@ -154,6 +154,7 @@ def _make(
         model=plan.model,
         ending=request.ending,
         shape=request.shape,
+        rendering=request.rendering,
         tries=request.tries if request.original else 0,
         composer=making.composer,
     )

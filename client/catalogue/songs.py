@@ -19,7 +19,7 @@ from client.making import Made, Wish, make_songs, play_calls
 from client.originality import Checked, OriginalityCheck
 from client.priming import Prime, section_of
 from client.provenance import provenance_of
-from client.rendering import FORMATS, render
+from client.rendering import FORMATS, RenderSettings, render
 from client.shaping import Shape, shape_song
 from music.errors import SegueError, printable
 from music.measures import degeneration, describe, signs
@@ -36,6 +36,7 @@ class BatchSettings:
     Attributes:
       steps, sampling, ending, prime_length, shape, formats, tries: as in the request;
         the sampling's seed plays no role, since each song has its own.
+      rendering: how files are made.
       settings, model: as the records tell them.
       composer: whose songs the model learned from, where that is known.
     """
@@ -49,6 +50,7 @@ class BatchSettings:
     ending: str = CHORD
     shape: Shape = dataclasses.field(default_factory=Shape)
     tries: int = 0
+    rendering: RenderSettings = dataclasses.field(default_factory=RenderSettings)
     composer: str | None = None
 
 
@@ -139,7 +141,7 @@ def _finish(
     files: dict[str, bytes] = {}
     outputs = [
         _put(files, "song", _format_of(ending), f"{job.stem}{ending}", data)
-        for ending, data in render(song, formats, provenance).items()
+        for ending, data in render(song, formats, provenance, common.rendering).items()
     ]
     outputs += _original(job, wish.prime.song, files, formats)
     bar, tempo = whole_bar(song), song.tempo or 120.0
