@@ -41,7 +41,6 @@ class NoteLines:
         onsets = event_onsets(codec, events, begins)
         for event, onset in zip(events, onsets.tolist(), strict=True):
             self._write(codec.label(codec.pitched, int(event[codec.pitched])), onset)
-        self._tick = int(onsets[-1])
         self._out.flush()
 
     def _write(self, name: str, onset: int) -> None:
