@@ -42,7 +42,7 @@ def quiet(log_dir: Path, name: str, verbose: bool = False, waiting: bool = True)
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     if verbose:
-        console = Console(stderr=True)
+        console = Console(stderr=True, force_terminal=sys.stderr.isatty())
         with _listening(_Lines(console)):
             yield console
         return
@@ -59,7 +59,8 @@ def quiet(log_dir: Path, name: str, verbose: bool = False, waiting: bool = True)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
-    console = Console(file=terminal)
+    # An environment that asks for colours (a notebook's does) makes no terminal of a file.
+    console = Console(file=terminal, force_terminal=terminal.isatty())
     lines = _Lines(console)
     try:
         with _listening(lines), contextlib.ExitStack() as shown:

@@ -171,13 +171,10 @@ def _find(values: dict[str, Any], workers: int) -> tuple[ModelFacts, Making]:
             raise
         click.echo(f"originality is not checked: {error}", err=True)
     arguments = list(values["beam"])
-    if not any(one.startswith("--runner") for one in arguments) and workers > 1:
-        arguments = [
-            "--runner=DirectRunner",
-            f"--direct_num_workers={workers}",
-            "--direct_running_mode=multi_processing",
-            *arguments,
-        ]
+    if not any(one.startswith("--runner") for one in arguments):
+        spread = [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
+        # Named, since later Beams may choose a runner that has to be downloaded.
+        arguments = ["--runner=DirectRunner", *(spread if workers > 1 else []), *arguments]
     return facts, Making(
         model,
         check,

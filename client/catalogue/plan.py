@@ -120,6 +120,7 @@ def make_plan(
     facts: ModelFacts,
     reference: str | None,
     known: Mapping[str, Mapping[str, Any]],
+    composer: str | None = None,
 ) -> Plan:
     """What a run is about.
 
@@ -128,12 +129,13 @@ def make_plan(
       facts: of the model.
       reference: SHA-256 of what originality is checked against; None where it is not.
       known: records of songs whose files are there, by identity.
+      composer: whose songs the model learned from, where that is known.
 
     Raises:
       SegueError: there is no catalogue, or no MIDI file in it.
     """
     window = max(facts.limits.window, facts.limits.min_prime)
-    settings = request.settings(request.prime_length or window, reference)
+    settings = request.settings(request.prime_length or window, reference, composer)
     model = model_identity(facts)
     jobs = [
         _job(file, model["sha256"], request.sampling.seed, settings)

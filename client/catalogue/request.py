@@ -114,12 +114,15 @@ class RegenerateRequest:
         """How the songs' files are made."""
         return RenderSettings(soundfont=self.soundfont)
 
-    def settings(self, prime_length: int, reference: str | None) -> dict[str, Any]:
+    def settings(
+        self, prime_length: int, reference: str | None, composer: str | None = None
+    ) -> dict[str, Any]:
         """What the songs depend on beside source, model and seed, as JSON types.
 
         Args:
           prime_length: as the model's window has it where nothing was asked for.
           reference: SHA-256 of what originality is checked against; None where it is not.
+          composer: whose songs the model learned from, as the files say it.
         """
         drawn = self.sampling.as_dict()
         drawn.pop("seed")
@@ -131,4 +134,5 @@ class RegenerateRequest:
             "shape": self.shape.as_dict(),
             "tries": self.tries if self.original else 0,
             "reference": reference,
+            "composer": composer,
         }

@@ -104,7 +104,8 @@ def plan_run(request: RegenerateRequest, facts: ModelFacts, making: Making) -> P
     """
     check_apart(request)
     store = Store(request.out)
-    return make_plan(request, facts, making.reference, known_songs(store, read_manifest(store)))
+    known = known_songs(store, read_manifest(store))
+    return make_plan(request, facts, making.reference, known, making.composer)
 
 
 def regenerate(

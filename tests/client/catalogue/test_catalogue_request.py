@@ -80,3 +80,4 @@ def test_settings_are_what_songs_depend_on_and_nothing_else():
         assert RegenerateRequest(Path("a"), Path("b"), **changed).settings(75, None) != told
     assert plain.settings(76, None) != told
     assert plain.settings(75, "f" * 64) != told
+    assert plain.settings(75, None, "L. Reichardt") != told
