@@ -66,6 +66,7 @@ def test_settings_are_what_songs_depend_on_and_nothing_else():
     assert told == {
         "steps": 250, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "may_end": False,
         "ending": "chord", "prime_length": 75, "shape": {}, "tries": 0, "reference": None,
+        "composer": None,
     }  # fmt: skip
     others = RegenerateRequest(
         Path("c"), Path("d"), formats=("midi",), limit=3, shard=Shard(1, 2), batch=7, retry=True,
