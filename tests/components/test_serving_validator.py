@@ -26,7 +26,7 @@ from music.errors import SegueError
 from music.measures import PanelBounds
 from music.midi import read_midi
 
-ANYTHING = PanelBounds(max_copies=1.0, max_degenerate=1.0, min_coherence=0.0)
+ANYTHING = PanelBounds(max_copies=1.0, max_degenerate=1.0, min_coherence=0.0, min_tonality=0.0)
 SETTINGS = PanelSettings(songs=4, steps=40, bounds=ANYTHING)
 
 
@@ -140,7 +140,7 @@ def test_the_same_candidate_makes_the_same_panel_and_is_told_in_a_line(fair, val
 
 
 def test_bounds_that_are_missed_refuse_it_with_every_reason(validate):
-    strict = PanelBounds(max_copies=1.0, max_degenerate=1.0, min_coherence=1.0)
+    strict = dataclasses.replace(ANYTHING, min_coherence=1.0)
     settings = dataclasses.replace(SETTINGS, bounds=strict, max_seconds=1e-6)
     blessing, folder, told = validate(settings)
     assert not is_blessed(blessing)
