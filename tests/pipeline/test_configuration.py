@@ -185,3 +185,10 @@ def test_a_value_that_is_not_allowed_is_named_with_its_group(override, words):
     with pytest.raises(SegueError) as caught:
         load("default", override)
     assert str(caught.value).startswith(words)
+
+
+def test_a_preset_of_the_users_that_names_no_gate_has_that_of_the_default_preset(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("training: {epochs: 2}\n")
+    assert load(str(path)).gate == load("default").gate
+    assert load(str(path)).panel == load("default").panel
