@@ -55,9 +55,9 @@ class PanelBounds:
     max_copies: float = 0.2
     max_degenerate: float = 0.25
     # Notes drawn one by one as often as in Bach's chorales, without a song to belong to,
-    # come to 0.82 and 0.55 at the most; a panel of the chorales themselves to 0.89 and 0.94
+    # come to 0.82 and 0.55 at the most; a panel of the chorales themselves to 0.84 and 0.94
     # at the least.
-    min_coherence: float = 0.85
+    min_coherence: float = 0.83
     min_tonality: float = 0.7
 
     def __post_init__(self) -> None:
@@ -200,12 +200,12 @@ def judge(
         together,
         (
             _share("copies", judged, [one.is_copy for one in judged], bounds.max_copies,
-                   f"copy more than {longest} notes in a row")
+                   ("copies", "copy"), f"more than {longest} notes in a row")
             if longest is not None
             else Finding("copies", math.nan, bounds.max_copies, True,
                          "copies cannot be told: too few training songs stand for themselves"),
             _share("degenerate", judged, [bool(one.flags) for one in judged],
-                   bounds.max_degenerate, "are degenerate"),
+                   bounds.max_degenerate, ("is", "are"), "degenerate"),
             _coherent(together, bounds.min_coherence),
             _tonal(judged, reference, bounds.min_tonality),
         ),
@@ -248,10 +248,17 @@ def _sample(parts: list[Song]) -> list[Song]:
 
 
 def _share(
-    name: str, judged: Sequence[Judged], hit: Sequence[bool], most: float, words: str
+    name: str,
+    judged: Sequence[Judged],
+    hit: Sequence[bool],
+    most: float,
+    verb: tuple[str, str],
+    words: str,
 ) -> Finding:
+    """The finding of a share; `verb` as it stands after one song and after more."""
     share = sum(hit) / len(judged)
-    told = f"{sum(hit)} of {len(judged)} songs {words} (at most {most:.0%} may)"
+    count = f"{sum(hit)} of {len(judged)} songs {verb[sum(hit) != 1]}"
+    told = f"{count} {words} (at most {most:.0%} may)"
     return Finding(name, share, most, share <= most, told)
 
 

@@ -66,6 +66,16 @@ def test_a_panel_of_copies_is_refused_for_that_and_says_how_many(verdict, traine
     assert {one.percentile for one in found.songs} == {100.0}
 
 
+def test_a_finding_counts_as_people_do(verdict, trained):
+    one = dataclasses.replace(trained[0], id="")
+    fair = [song_of(200 + seed) for seed in range(3)]
+    words = verdict([*fair, one]).findings[0].words
+    assert words.startswith("1 of 4 songs copies more than ")
+    assert verdict(fair).findings[0].words.startswith("0 of 3 songs copy more than ")
+    words = verdict([one]).findings[1].words
+    assert words == "0 of 1 songs are degenerate (at most 25% may)"
+
+
 def test_a_few_long_runs_are_allowed_as_real_songs_have_them(verdict, trained):
     fair = [song_of(200 + seed) for seed in range(8)]
     assert verdict([*fair, *(dataclasses.replace(s, id="") for s in trained[:2])]).passed
