@@ -102,6 +102,15 @@ def test_what_cannot_be_is_one_line_that_names_it(preset, overrides, words):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_preset_that_is_there_and_is_called_otherwise_is_told_so(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("training: {epochs: 2}\n")
+    with pytest.raises(
+        SegueError, match=r"is no YAML file by its name; .* ends in \.yaml or \.yml$"
+    ):
+        load(str(path))
+
+
 def test_a_preset_that_is_no_yaml_is_one_line(tmp_path):
     path = tmp_path / "broken.yaml"
     path.write_text("training: [1,\n")
