@@ -63,9 +63,9 @@ def reference(songs, known, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def validate(songs, known, reference, exported, tmp_path_factory):
-    """validate(settings, model): (blessing, the panel's folder, what it says)."""
+    """validate(settings, model, learned): (blessing, the panel's folder, what it says)."""
 
-    def validate(settings=SETTINGS, model=None):
+    def validate(settings=SETTINGS, model=None, learned=reference):
         tmp_path = tmp_path_factory.mktemp("validated")
         candidate, evaluation = standard_artifacts.Model(), standard_artifacts.ModelEvaluation()
         verdicts = Verdicts()
@@ -84,7 +84,7 @@ def validate(songs, known, reference, exported, tmp_path_factory):
             Path(artifact.uri).mkdir()
         inputs = {
             "model": [candidate], "evaluation": [evaluation], "songs": [songs],
-            "verdicts": [verdicts], "vocabulary": [known], "reference": [reference],
+            "verdicts": [verdicts], "vocabulary": [known], "reference": [learned],
         }  # fmt: skip
         card = json.dumps({"composer": "A. Tester", "rights": "all\nmine"})
         properties = {"settings": json.dumps(settings.to_dict()), "card": card, "code": ""}
@@ -161,6 +161,31 @@ def test_a_model_that_does_not_load_is_refused_for_not_serving(validate, exporte
     (reason,) = told["reasons"]
     assert reason.startswith("the model server did not come up")
     assert not list(folder.glob("*.mid"))
+
+
+def test_what_a_person_gave_for_the_card_is_told_whatever_the_verdict_is(fair, validate):
+    refused = validate(dataclasses.replace(SETTINGS, max_seconds=1e-6))
+    for blessing, _, told in (fair, refused):
+        assert told["given"]["composer"] == "A. Tester"
+        assert told["given"]["rights"] == "all mine"
+        assert told["given"]["source"] == ""
+        assert is_blessed(blessing) == (blessing is fair[0])
+
+
+@pytest.mark.parametrize("name", ["index.zip", "reference.json"])
+def test_a_reference_that_was_cut_off_since_is_one_line_before_a_server_starts(
+    validate, reference, tmp_path, name
+):
+    learned = MusicReference()
+    learned.uri = str(tmp_path / "reference")
+    shutil.copytree(reference.uri, learned.uri)
+    path = Path(learned.uri, name)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(SegueError) as told:
+        validate(learned=learned)
+    assert str(told.value) == (
+        f"{path} is damaged, or of another version; run the pipeline again, with --no-cache"
+    )
 
 
 def test_what_is_blessed_is_the_model_with_its_warm_up_and_its_card(fair, exported):
