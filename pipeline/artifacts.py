@@ -94,16 +94,13 @@ _GATE = {
 }
 _FINDINGS = ("copies", "degenerate", "coherence", "tonality")
 _COPIED = {"notes": int, "bar": int, "title": str, "source_bar": int}
-_REFUSED = {
-    "reasons": [str],
-    "settings": {"max_seconds": float, "steps": int, "bounds": {"percentile": float}},
-}
+_PANEL = {"max_seconds": float, "steps": int, "bounds": {"percentile": float}}
+_REFUSED = {"reasons": [str], "settings": _PANEL}
 _SERVED = {
-    **_REFUSED,
     "reasons": _WORDS,
     "server": str,
     "seconds": float,
-    "settings": {**_REFUSED["settings"], "songs": int, "temperature": float},
+    "settings": {**_PANEL, "songs": int, "temperature": float},
     "coherence": {str: {"overlap": float, "ceiling": float, "divergence": float}},
     "findings": [{"name": str, "value": _MAYBE, "bound": float, "met": bool, "words": str}],
     "sections": [{"id": str, "title": str, "offset": int, "length": int}],
