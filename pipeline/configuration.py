@@ -253,9 +253,11 @@ def _read_preset(preset: str) -> dict[str, Any]:
         except UnicodeDecodeError:
             raise SegueError(f"the preset {preset} is not text in UTF-8") from None
     else:
+        is_there = os.path.exists(preset)
+        told = "is no YAML file by its name" if is_there else "does not exist"
         raise SegueError(
-            f"preset {preset!r} does not exist; choose one of {', '.join(preset_names())}, "
-            "or name a .yaml file"
+            f"preset {preset!r} {told}; choose one of {', '.join(preset_names())}, or name a file "
+            "that ends in .yaml or .yml"
         )
     try:
         values = yaml.safe_load(text) or {}

@@ -8,6 +8,7 @@ an embedded server takes up what was pushed, and a client asks it for songs.
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 import time
 from collections.abc import Callable
@@ -28,6 +29,14 @@ SERVER_SECONDS = 120.0
 # time, and an end for slower ones.
 EPOCHS = 8
 TRAINING_MINUTES = 6
+# What the model card says; the rights in music21's own words, shortened.
+CARD = {
+    "composer": "Johann Sebastian Bach",
+    "source": "four-part chorales of music21's corpus, exported as MIDI by Segue",
+    "rights": "music21's corpus/license.txt: to the best of their knowledge each piece is out of "
+    "copyright in the United States or licensed for use; the encodings may be under copyright but "
+    "have been licensed for use, though there may be restrictions on commercial use",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +67,19 @@ class DemoSettings:
         size = [f"training.max_minutes={TRAINING_MINUTES}", "gate.max_nats_over_service=0.2"]
         if self.preset == "default":
             size.append(f"training.epochs={EPOCHS}")
-        return load_configuration(self.data, self.root, self.preset, size)
+        # Of a string JSON is YAML as well.
+        card = [f"card.{name}={json.dumps(value)}" for name, value in CARD.items()]
+        return load_configuration(self.data, self.root, self.preset, [*size, *card])
+
+
+def commands(settings: DemoSettings) -> str:
+    """What a person can type next, a command a line; both of the demo's root."""
+    root, data = shlex.quote(str(settings.root)), shlex.quote(str(settings.data))
+    return (
+        f"  segue serve --root {root} &\n"
+        # Without its root no song could be held against those that the model learned from.
+        f"  segue generate --root {root} --data {data} --seed 7 --out song.mid"
+    )
 
 
 def run_demo(
@@ -102,7 +123,8 @@ def run_demo(
     reports = []
     log = config.logs_dir / "server.log"
     with model_server(config.serving_dir, MODEL_NAME, log, SERVER_SECONDS) as target:
-        tell(f"4 of 4: {settings.songs} songs, 250 events each")
+        what = "song" if settings.songs == 1 else "songs"
+        tell(f"4 of 4: {settings.songs} {what}, 250 events each")
         for seed in range(1, settings.songs + 1):
             request = GenerateRequest(
                 out=songs / f"song-{seed}.mid",
@@ -119,8 +141,6 @@ def run_demo(
     minutes = (time.monotonic() - began) / 60
     tell(
         f"done in {minutes:.1f} minutes. Songs and their piano rolls are in {songs}; "
-        "for more:\n"
-        f"  segue serve --root {shlex.quote(str(root))} &\n"
-        f"  segue generate --data {shlex.quote(str(settings.data))} --seed 7 --out song.mid"
+        f"for more:\n{commands(settings)}"
     )
     return {**outcome, "songs": reports, "minutes": minutes}

@@ -16,7 +16,6 @@ from pipeline.options import AS_JSON
 
 if TYPE_CHECKING:
     from music.song import Song
-    from music.vocabulary import Vocabulary
 
 _FOLDER = "listen"
 # A test takes a dozen.
@@ -78,9 +77,15 @@ def make(
     held-out ones.
     """
     from music.measures import as_heard
+    from pipeline.artifacts import read_vocabulary
     from pipeline.listen.pairs import make_pairs
     from pipeline.listen.publish import KEY_FILE, PAGE_FILE, publish
 
+    if root is not None and data is None:
+        raise SegueError(
+            f"--root {root} goes with --data alone: leave it out, or name the folder of the "
+            "composer's songs with --data"
+        )
     if not math.isfinite(seconds):  # which click lets pass
         raise SegueError(f"--seconds {seconds} is not allowed; it must be 3..120")
     if data is None:
@@ -88,18 +93,24 @@ def make(
     else:
         real, new = _songs(data), _songs(folder)
         if root is not None:
-            vocabulary = _vocabulary(_outputs(root))
+            vocabulary = read_vocabulary(_outputs(root)["VocabularyBuilder", "vocabulary"])
             real = [as_heard(song, vocabulary).song for song in real]
     made = make_pairs(real, new, seconds, pairs, seed)
     target = out or folder / _FOLDER
     publish(made, target, composer)
+    if len(made) < pairs:
+        more = "" if len(made) == min(len(real), len(new)) else "; fewer --seconds may give more"
+        click.echo(
+            f"segue: {_count(len(made), 'pair')}, not {pairs}: a song is in one at most, and there "
+            f"are {len(real):,} of the composer's and {len(new):,} of the model's{more}",
+            err=True,
+        )
     if as_json:
         found = {"page": str(target / PAGE_FILE), "key": str(target / KEY_FILE), "pairs": len(made)}
         click.echo(json.dumps(found, sort_keys=True))
     else:
-        click.echo(
-            f"{len(made)} pairs in {target / PAGE_FILE}; keep {target / KEY_FILE} to yourself"
-        )
+        told = _count(len(made), "pair")
+        click.echo(f"{told} in {target / PAGE_FILE}; keep {target / KEY_FILE} to yourself")
         if data is not None and root is None:
             click.echo(
                 "the composer's songs are played as they are written; with --root as the model "
@@ -148,41 +159,36 @@ def _outputs(root: Path) -> dict[tuple[str, str], Path]:
     return {key: Path(uri) for key, uri in outputs.items()}
 
 
-def _vocabulary(outputs: dict[tuple[str, str], Path]) -> Vocabulary:
-    from components.files import VOCABULARY_FILE
-    from music.vocabulary import Vocabulary
-
-    path = outputs["VocabularyBuilder", "vocabulary"] / VOCABULARY_FILE
-    return Vocabulary.from_json(path.read_text("utf-8"))
-
-
 def _of_root(root: Path) -> tuple[list[Song], list[Song]]:
     """(the composer's held-out songs as the model hears them, what it played for the gate)."""
-    import pyarrow.parquet as pq
-
-    from components.files import PANEL_FILE
-    from components.records import batch_to_songs
+    from components.files import panel_song
     from music.measures import as_heard
-    from music.split import EVAL
+    from pipeline.artifacts import held_out_songs, read_panel, read_vocabulary
 
     outputs = _outputs(root)
-    vocabulary = _vocabulary(outputs)
-    real: list[Song] = []
-    for path in sorted((outputs["MidiParser", "songs"] / f"Split-{EVAL}").glob("songs-*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches(64):
-            real += [as_heard(song, vocabulary).song for song in batch_to_songs(batch)]
-            if len(real) >= _MOST_SONGS:
-                break
     panel = outputs["ServingValidator", "panel"]
-    told = json.loads((panel / PANEL_FILE).read_text("utf-8"))
-    sources = [one["id"] for one in told.get("sections", ())]
-    played = _read(sorted(panel.glob("song-*.mid")), panel)
+    told = read_panel(panel)
+    if "sections" not in told:
+        raise SegueError(
+            f"the model of the last run under {root} played nothing: {'; '.join(told['reasons'])}"
+        )
+    vocabulary = read_vocabulary(outputs["VocabularyBuilder", "vocabulary"])
+    real: list[Song] = []
+    for songs in held_out_songs(outputs["MidiParser", "songs"]):
+        real += [as_heard(song, vocabulary).song for song in songs]
+        if len(real) >= _MOST_SONGS:
+            break
     # A song is not held against the one that it goes on from.
-    new = [
-        dataclasses.replace(song, id=sources[int(song.title.rpartition("-")[2]) - 1])
-        for song in played
-    ]
+    sources = {
+        panel_song(number): one["id"] for number, one in enumerate(told["sections"], start=1)
+    }
+    played = _read([panel / name for name in sources], panel)
+    new = [dataclasses.replace(song, id=sources[f"{song.title}.mid"]) for song in played]
     return real, new
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _songs(folder: Path) -> list[Song]:

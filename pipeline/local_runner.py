@@ -88,6 +88,7 @@ def check_root(config: Configuration) -> None:
         pin of a version is damaged, which the Pusher would find after the training.
     """
     from components.versions import pinned_version
+    from pipeline.history import check_database
 
     for folder in (config.artifacts_dir, config.serving_dir):
         if folder.exists() and not folder.is_dir():
@@ -96,10 +97,7 @@ def check_root(config: Configuration) -> None:
         raise SegueError(f"{config.report_path} is a folder; remove it, or choose another --root")
     metadata = config.metadata_path
     if metadata.exists():
-        with metadata.open("rb") as file:
-            magic = file.read(16)
-        if magic and magic != b"SQLite format 3\0":
-            raise SegueError(f"{metadata} is no SQLite file; remove it, or choose another --root")
+        check_database(metadata)
     pinned_version(str(config.serving_dir))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from client.generation import ModelFacts
 from client.originality import OriginalityCheck
 from components.files import REFERENCE_FILE
 from components.model_card import CARD_JSON
+from components.read_back import read
 from components.versions import version_path
 from music.errors import SegueError
+from music.measures import Reference
 from pipeline.configuration import MODEL_NAME
 
 
@@ -55,7 +58,8 @@ def find_original(root: Path, facts: ModelFacts) -> Original:
       facts: of the model that is served.
 
     Raises:
-      SegueError: the root knows no such version, or no reference of it is left.
+      SegueError: the root knows no such version, no reference of it is left, or one that
+        may be its is damaged.
     """
     if facts.version is None:
         raise SegueError("the server does not tell the model's version")
@@ -64,15 +68,23 @@ def find_original(root: Path, facts: ModelFacts) -> Original:
         wanted, percentile = card["originality"]["reference"], card["originality"]["percentile"]
         found = (root / "pipeline" / "ReferenceBuilder" / "reference").glob(f"*/{REFERENCE_FILE}")
         # Newest first: runs on the same songs leave the same reference.
-        for path in sorted(found, key=lambda path: path.parent.name.zfill(12), reverse=True):
+        paths = sorted(found, key=lambda path: path.parent.name.zfill(12), reverse=True)
+        for path in paths:
             if hashlib.sha256(path.read_bytes()).hexdigest() == wanted:
                 composer = card.get("given", {}).get("composer") or None
                 return Original(path.parent, percentile, wanted, composer)
     except OSError as error:
         raise SegueError(f"cannot look into {root}: {error.strerror}") from None
+    _refuse_damaged(paths)
     raise SegueError(
         f"the training songs' index of version {facts.version} is no longer under {root}"
     )
+
+
+def _refuse_damaged(paths: Iterable[Path]) -> None:
+    """One of the references that cannot be read may be the one that is looked for."""
+    for path in paths:
+        read(path, Reference.from_json)
 
 
 def _card(root: Path, facts: ModelFacts) -> dict[str, Any]:

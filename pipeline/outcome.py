@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from components.evaluator.verdict import Verdict, as_json
-from components.files import PANEL_FILE
 from components.serving_validator.outcome import panel_line
 from components.versions import parked_versions, versions
+from pipeline.artifacts import read_gate, read_panel
 from pipeline.configuration import Configuration
 from pipeline.history import RunHistory
 
@@ -26,11 +25,14 @@ def read_outcome(config: Configuration, history: RunHistory) -> dict[str, Any]:
       gates let the model pass; `gate` and `panel`: what each of them said; `nats` and
       `ngram_nats`; `version`: the one that was pushed, `present` and `parked` where it
       is; `report`: the page; `root`.
+
+    Raises:
+      SegueError: what a gate left is damaged.
     """
-    gate = Verdict.read(history.outputs["Evaluator", "evaluation"])
-    panel = json.loads(
-        Path(history.outputs["ServingValidator", "panel"], PANEL_FILE).read_text(encoding="utf-8")
-    )
+    evaluation = Path(history.outputs["Evaluator", "evaluation"])
+    read_gate(evaluation)
+    gate = Verdict.read(str(evaluation))
+    panel = read_panel(Path(history.outputs["ServingValidator", "panel"]))
     parked = parked_versions(str(config.serving_dir))
     known = [*versions(str(config.serving_dir)), *parked]
     return {

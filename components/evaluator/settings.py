@@ -19,7 +19,7 @@ class GateSettings:
       max_nats_over_service: how much worse than the model in service it may be.
     """
 
-    max_nats: float = 10.0
+    max_nats: float = 8.0
     max_nats_over_ngram: float = 0.0
     max_nats_over_service: float = 0.0
 

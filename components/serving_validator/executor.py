@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from components.files import (
 from components.model_card import CARD_JSON, CARD_TEXT, CardSettings, build_card, to_markdown
 from components.progress import report
 from components.pusher.warmup import write_requests
+from components.read_back import intact
 from components.serving_validator import spec
 from components.serving_validator.outcome import panel_line
 from components.serving_validator.panel import Panel, play
@@ -59,6 +62,7 @@ class Executor(BaseExecutor):
             io_utils.copy_dir(path, candidate)
             write_requests(candidate)
             value = self._judged(Path(versions), uris, settings, folder)
+            value["given"] = dataclasses.asdict(given)
             if not value["reasons"]:
                 _write_card(candidate, given, uris, value)
                 # What has been served is what is pushed, to the byte.
@@ -69,9 +73,16 @@ class Executor(BaseExecutor):
         self, versions: Path, uris: dict[str, str], settings: PanelSettings, folder: str
     ) -> dict[str, Any]:
         """What is told of a candidate; its songs go to the panel's folder."""
-        vocabulary = Vocabulary.from_json(_read(uris[spec.VOCABULARY], VOCABULARY_FILE))
-        paths = song_shards(uris[spec.SONGS], EVAL)
-        held_out = [one for path in paths for many in read_songs(path) for one in many]
+        vocabulary = _read(uris[spec.VOCABULARY], VOCABULARY_FILE, Vocabulary.from_json)
+        held_out = []
+        for path in song_shards(uris[spec.SONGS], EVAL):
+            with intact(path):
+                held_out += [one for many in read_songs(path) for one in many]
+        # What the songs are held against, before a server is started for them.
+        reference = _read(uris[spec.REFERENCE], REFERENCE_FILE, Reference.from_json)
+        path = os.path.join(uris[spec.REFERENCE], INDEX_FILE)
+        with intact(path), fileio.open(path, "rb") as file:
+            index = SongIndex.load(file)
         log = Path(folder if os.path.isdir(folder) else self._get_tmp_dir(), LOG_FILE)
         try:
             panel = play(versions, held_out, vocabulary, settings, log)
@@ -80,12 +91,10 @@ class Executor(BaseExecutor):
             raise SegueError(f"{error}; panel.server_seconds allows more") from error
         except SegueError as error:
             return {"settings": settings.to_dict(), "reasons": [str(error)]}
-        with fileio.open(os.path.join(uris[spec.REFERENCE], INDEX_FILE), "rb") as file:
-            index = SongIndex.load(file)
         verdict = judge(
             panel.songs,
             [as_heard(song, vocabulary).song for song in held_out],
-            Reference.from_json(_read(uris[spec.REFERENCE], REFERENCE_FILE)),
+            reference,
             index,
             settings.bounds,
         )
@@ -124,10 +133,10 @@ def _write_card(
 ) -> None:
     card = build_card(
         given,
-        json.loads(_read(candidate, os.path.join("assets", FACTS_FILE))),
-        json.loads(_read(uris[spec.VERDICTS], SUMMARY_FILE)),
-        Reference.from_json(_read(uris[spec.REFERENCE], REFERENCE_FILE)),
-        json.loads(_read(uris[spec.EVALUATION], GATE_FILE)),
+        _read(candidate, os.path.join("assets", FACTS_FILE), json.loads),
+        _read(uris[spec.VERDICTS], SUMMARY_FILE, json.loads),
+        _read(uris[spec.REFERENCE], REFERENCE_FILE, Reference.from_json),
+        _read(uris[spec.EVALUATION], GATE_FILE, json.loads),
         value,
     )
     text = json.dumps(card, indent=1, sort_keys=True, allow_nan=False) + "\n"
@@ -164,5 +173,8 @@ def _write(folder: str, name: str, data: bytes) -> None:
     fileio.rename(f"{path}.partial", path, overwrite=True)
 
 
-def _read(folder: str, name: str) -> str:
-    return io_utils.read_string_file(os.path.join(folder, name))
+def _read(folder: str, name: str, parse: Callable[[str], Any]) -> Any:
+    """What a file of an artifact says, which may be one of an earlier run."""
+    path = os.path.join(folder, name)
+    with intact(path):
+        return parse(io_utils.read_string_file(path))

@@ -43,11 +43,13 @@ class Coherence:
       overlap: OA of the intra-set and the inter-set density, 0..1.
       divergence: KL of the intra-set density from the inter-set one, nats, 0 or more.
       ceiling: the OA of real songs against other real songs.
+      constant: whether no two songs of either set differ in it: it says nothing of them.
     """
 
     overlap: float
     divergence: float
     ceiling: float
+    constant: bool = False
 
     @property
     def relative(self) -> float:
@@ -76,7 +78,8 @@ def coherence(real: Sequence[Song], new: Sequence[Song]) -> dict[str, Coherence]
         theirs = np.stack([one[name] for one in made])
         overlap, divergence = compare(within(ours), between(theirs, ours))
         ceiling, _ = compare(within(ours[first]), between(ours[second], ours[first]))
-        found[name] = Coherence(overlap, divergence, ceiling)
+        constant = not (np.ptp(ours, axis=0).any() or (theirs != ours[0]).any())
+        found[name] = Coherence(overlap, divergence, ceiling, constant)
     return found
 
 

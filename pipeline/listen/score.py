@@ -56,7 +56,8 @@ class Score:
         else:
             verdict = "they could not tell"
         return (
-            f"the model was taken for the composer {self.taken} times of {self.answers}: "
+            f"the model was taken for the composer {self.taken} "
+            f"time{'' if self.taken == 1 else 's'} of {self.answers}: "
             f"{self.share:.0%}, with 95% confidence {self.low:.0%} to {self.high:.0%} "
             f"(guessing: 50%); {verdict}"
         )

@@ -63,14 +63,23 @@ def render(record: Record) -> str:
         descriptors=_descriptors(record),
         coherence=_coherence(record.panel.get("coherence", {})),
         songs=[_song(song) for song in record.songs],
-        given=[(label, (record.card or {"given": {}})["given"].get(name, ""))
-               for name, label in _GIVEN.items()],
+        given=[(label, record.given.get(name, "")) for name, label in _GIVEN.items()],
+        where=_where(record),
     )  # fmt: skip
 
 
 def _title(record: Record) -> str:
-    composer = record.card["given"]["composer"] if record.card else ""
+    composer = record.given.get("composer", "")
     return f"Songs after {composer}" if composer else "A model and its songs"
+
+
+def _where(record: Record) -> str:
+    """Where the model card is, as far as the run came."""
+    if record.blessed and record.version is not None:
+        return "The card lies in the pushed version, in assets.extra."
+    if record.blessed:
+        return "The card goes with the version, once one is pushed; this run pushed none."
+    return "The model was not pushed, so there is no card of it."
 
 
 def _gates(record: Record) -> list[dict[str, Any]]:

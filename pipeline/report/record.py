@@ -2,37 +2,24 @@
 
 Steps of a run leave their figures as small files of JSON; here they come together in
 one record, from which the page is made. Nothing is computed anew, so the page says what
-the gates decided by. A step that an older run did not have leaves its place empty.
+the gates decided by; and nothing that is damaged is shown (`pipeline.artifacts`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import music.song
-from components.files import (
-    CONTEXTS_FILE,
-    GATE_FILE,
-    HISTORY_FILE,
-    MEASURES_FILE,
-    PANEL_FILE,
-    POSITIONS_FILE,
-    REFERENCE_FILE,
-    SONG_FIGURES_FILE,
-    SUMMARY_FILE,
-    VOCABULARY_FILE,
-    panel_song,
-)
+from components.files import PANEL_FILE, panel_song
 from components.model_card import CARD_JSON
+from components.read_back import REMEDY, Odd, intact
 from music.errors import MidiError, SegueError
 from music.measures import Reference
 from music.midi import parse_midi
-from music.split import EVAL
-from music.vocabulary import Vocabulary
+from pipeline import artifacts
 from pipeline.history import RunHistory
 
 # The songs that a page names one by one, of those held out.
@@ -78,7 +65,9 @@ class Record:
       reference: of the training songs.
       panel: what was played, judged; its `reasons` alone where the model did not serve.
       songs: of the panel.
-      card: of the model; None when it was not blessed.
+      given: what only people know of the model (the group `card` of the settings), by
+        name; empty where the run is too old to tell.
+      card: of the model; None when its panel was refused.
     """
 
     run: str
@@ -95,6 +84,7 @@ class Record:
     reference: Reference
     panel: Mapping[str, Any]
     songs: tuple[Song, ...]
+    given: Mapping[str, str]
     card: Mapping[str, Any] | None
 
     @property
@@ -120,30 +110,32 @@ def gather(history: RunHistory) -> Record:
     folders = _Folders(history)
     model_run = folders.of("Trainer", "model_run")
     evaluation = folders.of("Evaluator", "evaluation")
-    reference = folders.of("ReferenceBuilder", "reference")
+    of_reference = folders.of("ReferenceBuilder", "reference")
     played = folders.of("ServingValidator", "panel")
-    vocabulary = _read(
-        folders.of("VocabularyBuilder", "vocabulary") / VOCABULARY_FILE, Vocabulary.from_json
-    )
-    panel = _json(played / PANEL_FILE)
-    card = folders.of("ServingValidator", "blessing") / "stamped_model" / CARD_JSON
-    figures = _lines(evaluation / SONG_FIGURES_FILE)
+    vocabulary = artifacts.read_vocabulary(folders.of("VocabularyBuilder", "vocabulary"))
+    panel = artifacts.read_panel(played)
+    reference = artifacts.read_reference(of_reference)
+    path = folders.of("ServingValidator", "blessing") / "stamped_model" / CARD_JSON
+    # Where the panel was refused, there is none by right.
+    card = None if panel["reasons"] else artifacts.read_card(path)
+    figures = artifacts.read_song_figures(evaluation)
     return Record(
         run=history.run,
         version=history.pushed_version,
-        files=_json(folders.of("MidiParser", "verdicts") / SUMMARY_FILE),
+        files=artifacts.read_summary(folders.of("MidiParser", "verdicts")),
         vocabulary={field.name: len(field.kept) for field in vocabulary.fields},
-        lengths=tuple(one["notes"] for one in _lines(reference / MEASURES_FILE)),
-        history=_json(model_run / HISTORY_FILE),
-        positions=tuple(_json(model_run / POSITIONS_FILE)["bins"]),
-        contexts=tuple(_json(evaluation / CONTEXTS_FILE)),
-        gate=_json(evaluation / GATE_FILE),
+        lengths=artifacts.read_lengths(of_reference, reference.songs),
+        history=artifacts.read_history(model_run),
+        positions=tuple(artifacts.read_positions(model_run)),
+        contexts=tuple(artifacts.read_contexts(evaluation)),
+        gate=artifacts.read_gate(evaluation),
         held_out=_held_out(figures, folders.of("MidiParser", "songs")),
         held_out_songs=len(figures),
-        reference=_read(reference / REFERENCE_FILE, Reference.from_json),
+        reference=reference,
         panel=panel,
         songs=tuple(_songs(played, panel)),
-        card=_json(card) if card.exists() else None,
+        given=panel.get("given") or (card or {}).get("given", {}),
+        card=card,
     )
 
 
@@ -161,51 +153,30 @@ class _Folders:
         return Path(uri)
 
 
-def _read(path: Path, parse: Callable[[str], Any]) -> Any:
-    """What a file's text says."""
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = f"cannot read {path}: {error.strerror}"
-    except (ValueError, KeyError, TypeError, RecursionError):
-        reason = f"{path} is damaged, or of another version"
-    raise SegueError(f"{reason}; run the pipeline again, with --no-cache")
-
-
-def _json(path: Path) -> Any:
-    return _read(path, json.loads)
-
-
-def _lines(path: Path) -> list[Any]:
-    return _read(path, lambda text: [json.loads(line) for line in text.splitlines()])
-
-
 def _held_out(rows: list[Any], songs: Path) -> tuple[Mapping[str, Any], ...]:
     """Figures of held-out songs: all of a few, the worst and the best of many."""
-    import pyarrow.parquet as pq
-
-    titles: dict[str, str] = {}
-    for path in sorted((songs / f"Split-{EVAL}").glob("songs-*.parquet")):
-        table = pq.read_table(path, columns=["id", "title"])
-        titles |= dict(zip(table["id"].to_pylist(), table["title"].to_pylist(), strict=True))
+    titles = artifacts.held_out_titles(songs)
     if len(rows) > SONGS_TOLD:
         half = SONGS_TOLD // 2
         rows = rows[:half] + rows[-half:]
-    return tuple(row | {"title": titles.get(row["song"], row["song"][:12])} for row in rows)
+    for row in rows:
+        if row["song"] not in titles:
+            raise SegueError(f"{songs} lacks the held-out song {row['song'][:12]}; {REMEDY}")
+    return tuple(row | {"title": titles[row["song"]]} for row in rows)
 
 
 def _songs(folder: Path, panel: Mapping[str, Any]) -> list[Song]:
     judged, sections = panel.get("songs", []), panel.get("sections", [])
     found = []
     for number, (one, begins) in enumerate(zip(judged, sections, strict=True), start=1):
-        name = panel_song(number)
-        try:
-            midi = (folder / name).read_bytes()
-            notes = parse_midi(midi).song if one["notes"] else None
-        except (OSError, MidiError) as error:
-            reason = getattr(error, "strerror", None) or getattr(error, "reason", "")
-            raise SegueError(
-                f"cannot read {folder / name}: {reason}; run the pipeline again, with --no-cache"
-            ) from None
-        found.append(Song(name, midi, notes, one, begins))
+        path = folder / panel_song(number)
+        with intact(path):
+            midi = path.read_bytes()
+            try:
+                notes = parse_midi(midi).song if one["notes"] else None
+            except MidiError as error:
+                raise Odd(error.reason) from None
+            if notes is not None and len(notes) != one["notes"]:
+                raise Odd(f"{len(notes)} notes, {PANEL_FILE} tells of {one['notes']}")
+        found.append(Song(path.name, midi, notes, one, begins))
     return found

@@ -26,8 +26,12 @@ from music.errors import SegueError
 from music.measures import PanelBounds
 from music.midi import read_midi
 
-ANYTHING = PanelBounds(max_copies=1.0, max_degenerate=1.0, min_coherence=0.0)
+ANYTHING = PanelBounds(max_copies=1.0, max_degenerate=1.0, min_coherence=0.0, min_tonality=0.0)
 SETTINGS = PanelSettings(songs=4, steps=40, bounds=ANYTHING)
+GIVEN = {
+    "composer": "A. Tester", "rights": "all mine",
+    "source": "", "license": "", "use": "", "contact": "",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +67,9 @@ def reference(songs, known, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def validate(songs, known, reference, exported, tmp_path_factory):
-    """validate(settings, model): (blessing, the panel's folder, what it says)."""
+    """validate(settings, model, learned): (blessing, the panel's folder, what it says)."""
 
-    def validate(settings=SETTINGS, model=None):
+    def validate(settings=SETTINGS, model=None, learned=reference):
         tmp_path = tmp_path_factory.mktemp("validated")
         candidate, evaluation = standard_artifacts.Model(), standard_artifacts.ModelEvaluation()
         verdicts = Verdicts()
@@ -84,7 +88,7 @@ def validate(songs, known, reference, exported, tmp_path_factory):
             Path(artifact.uri).mkdir()
         inputs = {
             "model": [candidate], "evaluation": [evaluation], "songs": [songs],
-            "verdicts": [verdicts], "vocabulary": [known], "reference": [reference],
+            "verdicts": [verdicts], "vocabulary": [known], "reference": [learned],
         }  # fmt: skip
         card = json.dumps({"composer": "A. Tester", "rights": "all\nmine"})
         properties = {"settings": json.dumps(settings.to_dict()), "card": card, "code": ""}
@@ -116,6 +120,7 @@ def test_a_model_that_serves_and_keeps_to_its_bounds_is_blessed(fair, album):
     blessing, folder, told = fair
     assert is_blessed(blessing)
     assert told["reasons"] == []
+    assert told["given"] == GIVEN
     assert told["server"] in ("embedded", "tensorflow_model_server")
     assert 0 < told["seconds"] < 10
     assert len(told["songs"]) == len(told["sections"]) == 4
@@ -140,7 +145,7 @@ def test_the_same_candidate_makes_the_same_panel_and_is_told_in_a_line(fair, val
 
 
 def test_bounds_that_are_missed_refuse_it_with_every_reason(validate):
-    strict = PanelBounds(max_copies=1.0, max_degenerate=1.0, min_coherence=1.0)
+    strict = dataclasses.replace(ANYTHING, min_coherence=1.0)
     settings = dataclasses.replace(SETTINGS, bounds=strict, max_seconds=1e-6)
     blessing, folder, told = validate(settings)
     assert not is_blessed(blessing)
@@ -148,8 +153,9 @@ def test_bounds_that_are_missed_refuse_it_with_every_reason(validate):
     assert coherent.startswith("overlap with real songs")
     assert slow.startswith("a song of 40 events took ")
     assert slow.endswith("(at most 1e-06)")
-    # The panel is there to be heard all the same.
+    # The panel is there to be heard all the same, and what a person gave for the card.
     assert len(list(folder.glob("song-*.mid"))) == 4
+    assert told["given"] == GIVEN
 
 
 def test_a_model_that_does_not_load_is_refused_for_not_serving(validate, exported, tmp_path):
@@ -161,6 +167,23 @@ def test_a_model_that_does_not_load_is_refused_for_not_serving(validate, exporte
     (reason,) = told["reasons"]
     assert reason.startswith("the model server did not come up")
     assert not list(folder.glob("*.mid"))
+    assert told["given"] == GIVEN
+
+
+@pytest.mark.parametrize("name", ["index.zip", "reference.json"])
+def test_a_reference_that_was_cut_off_since_is_one_line_before_a_server_starts(
+    validate, reference, tmp_path, name
+):
+    learned = MusicReference()
+    learned.uri = str(tmp_path / "reference")
+    shutil.copytree(reference.uri, learned.uri)
+    path = Path(learned.uri, name)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(SegueError) as told:
+        validate(learned=learned)
+    assert str(told.value) == (
+        f"{path} is damaged, or of another version; run the pipeline again, with --no-cache"
+    )
 
 
 def test_what_is_blessed_is_the_model_with_its_warm_up_and_its_card(fair, exported):

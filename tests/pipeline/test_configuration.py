@@ -102,6 +102,15 @@ def test_what_cannot_be_is_one_line_that_names_it(preset, overrides, words):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_preset_that_is_there_and_is_called_otherwise_is_told_so(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("training: {epochs: 2}\n")
+    with pytest.raises(
+        SegueError, match=r"is no YAML file by its name; .* ends in \.yaml or \.yml$"
+    ):
+        load(str(path))
+
+
 def test_a_preset_that_is_no_yaml_is_one_line(tmp_path):
     path = tmp_path / "broken.yaml"
     path.write_text("training: [1,\n")
@@ -185,3 +194,10 @@ def test_a_value_that_is_not_allowed_is_named_with_its_group(override, words):
     with pytest.raises(SegueError) as caught:
         load("default", override)
     assert str(caught.value).startswith(words)
+
+
+def test_a_preset_of_the_users_that_names_no_gate_has_that_of_the_default_preset(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("training: {epochs: 2}\n")
+    assert load(str(path)).gate == load("default").gate
+    assert load(str(path)).panel == load("default").panel

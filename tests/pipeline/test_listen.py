@@ -218,6 +218,7 @@ def test_the_share_is_that_of_answers_that_took_the_model_for_the_composer(made,
     assert found.pairs[2][2:] == (2, 1)
     assert found.low < found.share < found.high
     assert "7 times of 13: 54%" in found.line()
+    assert found.line().startswith("the model was taken for the composer 1 time of 1: ")
     assert found.line().endswith("too few answers to say whether they could tell")
 
 
@@ -344,7 +345,17 @@ def test_folders_of_songs_are_tested_against_each_other(segue, one_line, tmp_pat
     assert "segue: broken.mid is passed over (truncated)" in ran.err
     assert "segue: pipe.mid is passed over (unreadable)" in ran.err
     assert "as they are written" in ran.out
+    told = "segue: 5 pairs, not 12: a song is in one at most, and there are 6 of the composer's"
+    assert f"{told} and 5 of the model's\n" in ran.err
     assert f"5 pairs in {tmp_path / 'ours' / 'listen' / PAGE_FILE}" in ran.out
+    ran = segue(
+        "listen", tmp_path / "ours", "--data", tmp_path / "theirs", "--pairs", 1, "--seconds", "10",
+        "--out", tmp_path / "one",
+    )  # fmt: skip
+    assert ran.out.startswith(f"1 pair in {tmp_path / 'one' / PAGE_FILE}")
+    assert "not 1" not in ran.err
+    line = one_line(segue("listen", tmp_path / "ours", "--root", tmp_path))
+    assert line.startswith(f"--root {tmp_path} goes with --data alone: leave it out, or name")
     line = one_line(segue("listen", tmp_path / "ours", "--seconds", "nan"))
     assert line == "--seconds nan is not allowed; it must be 3..120"
     assert "is no root of a pipeline" in one_line(segue("listen", tmp_path / "ours"))

@@ -29,6 +29,7 @@ def paper(segue, serve, midi, tmp_path_factory):
         "training.batch_size": "64",
         "training.learning_rate": "0.01",
         "gate.max_nats_over_ngram": "6",
+        "panel.bounds.min_coherence": "0",
         "panel.bounds.min_tonality": "0",
     }
     flags = [item for key, value in settings.items() for item in ("--set", f"{key}={value}")]

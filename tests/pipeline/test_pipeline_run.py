@@ -151,6 +151,24 @@ def test_a_panel_that_is_not_heard_blocks_the_push_and_names_the_page(segue, fir
     assert "Pushed as version" in (first_run.root / "report.html").read_text()
 
 
+def test_what_a_cached_step_left_and_was_cut_off_since_is_one_line(segue, first_run):
+    (path,) = (first_run.root / "pipeline/ReferenceBuilder/reference").glob("*/index.zip")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    try:
+        ran = segue(
+            "pipeline", "run", "--preset", "smoke", "--data", first_run.data,
+            "--root", first_run.root, "--set", "panel.seed=9",
+        )  # fmt: skip
+    finally:
+        path.write_bytes(whole)
+    assert ran.code == 1
+    assert "Traceback" not in ran.err
+    line = ran.err.splitlines()[-1]
+    told = f"{path} is damaged, or of another version; run the pipeline again, with --no-cache"
+    assert line == f"segue: {told}"
+
+
 @pytest.mark.slow
 def test_a_changed_setting_trains_again_and_meets_the_model_in_service(segue, first_run, tmp_path):
     import shutil

@@ -7,15 +7,19 @@ import dataclasses
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from components.files import PANEL_FILE
+from components.model_card import CARD_JSON
 from music.errors import SegueError
 from music.midi import read_midi
 from pipeline.history import last_run
 from pipeline.report.page import render
 from pipeline.report.record import gather
+
+EVAL_SONGS = "Split-eval/songs-00000-of-00002.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -126,22 +130,49 @@ def test_a_refusal_begins_with_its_reasons_and_marks_its_figures(record):
         "reasons": ["3 of 4 songs are <degenerate>"],
     }
     gate = {**record.gate, "blessed": False, "nats": "nan", "shortfalls": ["no number (nan)"]}
-    text = render(dataclasses.replace(record, panel=panel, gate=gate, card=None))
+    given = {**record.given, "composer": "A. Tester", "rights": "all mine"}
+    refused = dataclasses.replace(
+        record, panel=panel, gate=gate, card=None, given=given, version=None
+    )
+    text = render(refused)
     assert "<li>no number (nan)</li>" in text
     assert "<li>3 of 4 songs are &lt;degenerate&gt;</li>" in text
     assert "Pushed" not in plain(text)
     missed = re.findall(r'<tr class="missed"><td>(.*?)</td><td>(.*?)</td>', text)
     assert missed == [("held-out nats an event", "nan"), ("degenerate songs", "75%")]
+    # What was given for its card stands there all the same, and no card is told of.
+    assert "Songs after A. Tester" in text
+    assert "<dt>Rights in the songs</dt><dd>all mine</dd>" in text
+    assert "The model was not pushed, so there is no card of it." in plain(text)
+    assert "assets.extra" not in text
+
+
+def test_a_pushed_models_page_says_where_its_card_lies(text, record):
+    assert "The card lies in the pushed version, in assets.extra." in plain(text)
+    told = plain(render(dataclasses.replace(record, version=None)))
+    assert "The card goes with the version, once one is pushed; this run pushed none." in told
+
+
+def test_what_was_given_is_that_of_the_panel_and_of_an_older_run_that_of_its_card(history, record):
+    panel = history.outputs["ServingValidator", "panel"]
+    assert set(record.given) == {"composer", "source", "rights", "license", "use", "contact"}
+    assert json.loads(Path(panel, PANEL_FILE).read_text())["given"] == record.given
+    assert record.card["given"] == record.given
 
 
 def test_a_model_that_did_not_serve_has_a_page_without_songs(record, history, tmp_path):
     folder = tmp_path / "panel"
     folder.mkdir()
-    told = {"settings": record.panel["settings"], "reasons": ["the model server did not come up"]}
+    told = {
+        "settings": record.panel["settings"],
+        "reasons": ["the model server did not come up"],
+        "given": {**record.given, "composer": "A. Tester"},
+    }
     (folder / PANEL_FILE).write_text(json.dumps(told))
     outputs = {**history.outputs, ("ServingValidator", "panel"): str(folder)}
     text = render(gather(dataclasses.replace(history, outputs=outputs)))
     assert "Nothing: the model server did not come up." in plain(text)
+    assert "Songs after A. Tester" in text
     assert '<tr class="missed"><td>serves</td><td>no</td>' in text
 
 
@@ -153,6 +184,24 @@ def test_a_model_that_did_not_serve_has_a_page_without_songs(record, history, tm
         (("ReferenceBuilder", "reference"), "reference.json", b"{}"),
         (("ServingValidator", "panel"), "song-01.mid", b"MThd"),
         (("Evaluator", "evaluation"), "contexts.json", None),
+        (("Evaluator", "evaluation"), "contexts.json", b"{}"),
+        (("Evaluator", "evaluation"), "gate.json", b"{}"),
+        (("Evaluator", "evaluation"), "gate.json", b"[]"),
+        (("Evaluator", "evaluation"), "songs.jsonl", b""),
+        (("Trainer", "model_run"), "history.json", b"{}"),
+        (("Trainer", "model_run"), "positions.json", b"{}"),
+        (("MidiParser", "verdicts"), "summary.json", b"{}"),
+        (("VocabularyBuilder", "vocabulary"), "vocabulary.json", b"{}"),
+        (("ReferenceBuilder", "reference"), "songs.jsonl", b""),
+        (("ReferenceBuilder", "reference"), "songs.jsonl", b'{"notes": 12}'),
+        (("ServingValidator", "panel"), "panel.json", b"[]"),
+        (("ServingValidator", "panel"), "panel.json", b"{}"),
+        (("ServingValidator", "panel"), "panel.json", b'{"reasons": [], "songs": []}'),
+        (("ServingValidator", "blessing"), f"stamped_model/{CARD_JSON}", b"{}"),
+        (("ServingValidator", "blessing"), f"stamped_model/{CARD_JSON}", None),
+        (("MidiParser", "songs"), EVAL_SONGS, None),
+        (("MidiParser", "songs"), EVAL_SONGS, b"PAR1"),
+        (("MidiParser", "songs"), EVAL_SONGS, b""),
     ],
 )
 def test_what_is_damaged_or_missing_is_named(history, tmp_path, step, name, data):
@@ -162,7 +211,9 @@ def test_what_is_damaged_or_missing_is_named(history, tmp_path, step, name, data
         (folder / name).unlink()
     else:
         (folder / name).write_bytes(data)
-    with pytest.raises(SegueError, match=f"{name}.*run the pipeline again, with --no-cache"):
+    # Of files that are only together of use their folder is named.
+    named = "Split-eval lacks" if (data, name) == (None, EVAL_SONGS) else name
+    with pytest.raises(SegueError, match=f"{named}.*; run the pipeline again, with --no-cache$"):
         gather(dataclasses.replace(history, outputs={**history.outputs, step: str(folder)}))
 
 
@@ -172,6 +223,29 @@ def test_of_many_held_out_songs_the_page_says_which_it_names(record):
     assert "Those that it knows least first." in told
     told = plain(render(dataclasses.replace(record, held_out=rows, held_out_songs=1_300)))
     assert "of 1,300 the first and the last" in told
+
+
+def test_held_out_songs_that_lack_one_are_not_told_by_hashes(history, tmp_path):
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / "songs"
+    shutil.copytree(history.outputs["MidiParser", "songs"], folder)
+    for path in sorted((folder / "Split-eval").iterdir()):
+        pq.write_table(pq.read_table(path)[:0], path)
+    outputs = {**history.outputs, ("MidiParser", "songs"): str(folder)}
+    with pytest.raises(SegueError, match=r"lacks the held-out song [0-9a-f]{12}; run the"):
+        gather(dataclasses.replace(history, outputs=outputs))
+
+
+def test_a_bound_that_is_missed_without_a_word_is_no_verdict(history, tmp_path):
+    folder = tmp_path / "panel"
+    shutil.copytree(history.outputs["ServingValidator", "panel"], folder)
+    told = json.loads((folder / PANEL_FILE).read_text())
+    told["findings"][0]["met"] = False
+    (folder / PANEL_FILE).write_text(json.dumps(told))
+    outputs = {**history.outputs, ("ServingValidator", "panel"): str(folder)}
+    with pytest.raises(SegueError, match=r"panel.json is damaged.*no reason of a refusal"):
+        gather(dataclasses.replace(history, outputs=outputs))
 
 
 def test_an_old_run_without_the_step_is_one_line(history):

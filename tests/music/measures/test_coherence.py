@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from music.measures.coherence import Coherence, coherence, compare, halves
-from music.measures.features import FEATURES
+from music.measures.features import FEATURES, features
 from music.song import Song
 
 # The package has a function of that name.
@@ -76,6 +76,41 @@ def test_songs_of_one_kind_overlap_and_of_another_kind_do_not():
         assert unlike[name].divergence > 2 * like[name].divergence
     # All have as many notes.
     assert like["note_count"].overlap == pytest.approx(1.0)
+
+
+def test_a_feature_is_told_by_the_distances_of_real_songs_and_of_new_ones_to_them():
+    """Each by itself, pair by pair: which set is which, and the ceiling, of real songs alone."""
+    real = [walk(seed, count=60) for seed in range(10)]
+    new = [walk(50 + seed, pitches=(60, 61, 70), count=60) for seed in range(4)]
+    found = coherence(real, new)
+    first, second = ([real[place] for place in half] for half in halves(real))
+    for name in ("pitch_class_histogram", "pitch_range", "mean_pitch_interval"):
+
+        def apart(one, other, name=name):
+            return np.linalg.norm(features(one)[name] - features(other)[name])
+
+        def pairs(songs):
+            return np.array([apart(a, b) for n, a in enumerate(songs) for b in songs[n + 1 :]])
+
+        def across(some, others):
+            return np.array([apart(a, b) for a in some for b in others])
+
+        overlap, divergence = compare(pairs(real), across(new, real))
+        assert found[name].overlap == pytest.approx(overlap)
+        assert found[name].divergence == pytest.approx(divergence)
+        # Not that of the other from it.
+        assert compare(across(new, real), pairs(real))[1] != pytest.approx(divergence, rel=1e-3)
+        ceiling, _ = compare(pairs(first), across(second, first))
+        assert found[name].ceiling == pytest.approx(ceiling)
+        assert found[name].ceiling < 0.99
+
+
+def test_a_feature_is_constant_where_neither_set_differs_in_it():
+    real = [walk(seed) for seed in range(8)]
+    assert coherence(real, [walk(50), walk(51)])["note_count"].constant
+    assert not coherence(real, [walk(50), walk(51, count=119)])["note_count"].constant
+    longer = [*real[1:], walk(60, count=121)]
+    assert not coherence(longer, [walk(50), walk(51)])["note_count"].constant
 
 
 def test_the_order_of_songs_does_not_matter():

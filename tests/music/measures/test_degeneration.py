@@ -130,6 +130,18 @@ def test_a_few_notes_beyond_the_real_songs_are_no_matter(bounds):
     assert wrong(events, bounds) == []
 
 
+def test_what_a_real_song_has_of_one_tone_is_allowed_however_rare_it_is():
+    bare = [(12, 60 + 7 * (place % 2), 6 + place % 3) for place in range(80)]
+    real = [*(song_of(varied(seed)) for seed in range(40)), song_of(bare)]
+    least = min(signs(song).entropy for song in real)
+    allowing = bounds_of(real)
+    assert allowing.entropy == least == signs(song_of(bare)).entropy
+    # Of the others alone, it lies beyond what deviations allow.
+    assert bounds_of(real[:-1]).entropy > least
+    entropies = [signs(song).entropy for song in real]
+    assert np.mean(entropies) - 3 * np.std(entropies, ddof=1) > least
+
+
 def test_no_notes_are_flagged(bounds):
     assert wrong([], bounds) == ["it has no notes"]
 

@@ -15,7 +15,7 @@ from music.measures.heard import Heard
 from music.measures.originality import SongIndex
 from music.measures.panel import PanelBounds, judge, sections
 from music.measures.reference import Reference, measure
-from music.song import PITCH, Song
+from music.song import ONSET, PITCH, Song
 
 BOUNDS = PanelBounds()
 
@@ -64,6 +64,16 @@ def test_a_panel_of_copies_is_refused_for_that_and_says_how_many(verdict, traine
     (line,) = found.shortfalls
     assert line.startswith("10 of 10 songs copy more than")
     assert {one.percentile for one in found.songs} == {100.0}
+
+
+def test_a_finding_counts_as_people_do(verdict, trained):
+    one = dataclasses.replace(trained[0], id="")
+    fair = [song_of(200 + seed) for seed in range(3)]
+    words = verdict([*fair, one]).findings[0].words
+    assert words.startswith("1 of 4 songs copies more than ")
+    assert verdict(fair).findings[0].words.startswith("0 of 3 songs copy more than ")
+    words = verdict([one]).findings[1].words
+    assert words == "0 of 1 songs are degenerate (at most 25% may)"
 
 
 def test_a_few_long_runs_are_allowed_as_real_songs_have_them(verdict, trained):
@@ -132,6 +142,82 @@ def test_a_composer_without_a_key_asks_for_none():
     assert found.met
     assert math.isnan(found.value)
     assert found.words == "tonality cannot be told: the training songs keep to no key"
+
+
+def in_its_own_key(seed, count=240):
+    """As `song_of`, in one of twelve keys, with a rhythm that it keeps to."""
+    song = song_of(seed, count)
+    notes, rng = song.notes.copy(), np.random.default_rng(seed)
+    notes[:, PITCH] += seed * 7 % 12
+    notes[:, ONSET] = np.cumsum(rng.choice(rng.choice([6, 12, 18, 24, 48], 2), count))
+    return dataclasses.replace(song, notes=notes)
+
+
+def test_notes_as_frequent_as_the_composers_are_refused_where_no_song_holds_them():
+    """Each from the songs of the catalogue, one by one: what an n-gram of order 1 plays."""
+    trained = [in_its_own_key(seed) for seed in range(24)]
+    held_out = [in_its_own_key(100 + seed) for seed in range(18)]
+    index = SongIndex.of([Heard(song, song.notes[:, 0]) for song in trained])
+    reference = Reference.of([measure(song, index, leave_out=True) for song in trained])
+    pitches = np.concatenate([song.notes[:, PITCH] for song in trained])
+    steps = np.concatenate([np.diff(song.notes[:, ONSET]) for song in trained])
+    drawn, rng = [], np.random.default_rng(5)
+    for number in range(12):
+        notes = in_its_own_key(number).notes.copy()
+        notes[:, PITCH] = rng.choice(pitches, len(notes))
+        notes[:, ONSET] = np.cumsum(rng.choice(steps, len(notes)))
+        drawn.append(Song(notes))
+    found = {one.name: one for one in judge(drawn, held_out, reference, index, BOUNDS).findings}
+    assert [name for name, one in found.items() if not one.met] == ["coherence", "tonality"]
+    fair = [dataclasses.replace(in_its_own_key(200 + seed), id="") for seed in range(12)]
+    found = judge(fair, held_out, reference, index, BOUNDS)
+    assert found.passed
+
+
+def test_what_is_the_same_in_every_section_counts_for_nothing_and_is_shown(verdict):
+    """All sections have as many notes, whoever wrote them: that made noise up by a ninth."""
+    found = verdict([song_of(200 + seed) for seed in range(10)])
+    # Every song of these lets every note sound as long.
+    constant = {"note_count", "note_length_histogram", "note_length_transition_matrix"}
+    assert {name for name, one in found.coherence.items() if one.constant} == constant
+    told = {name: one.relative for name, one in found.coherence.items() if name not in constant}
+    assert max(told.values()) > 1.0
+    # What is above the ceiling makes up for nothing.
+    mean = np.mean([min(value, 1.0) for value in told.values()])
+    assert found.findings[2].value == pytest.approx(mean)
+    assert found.as_dict()["coherence"]["note_count"]["constant"] is True
+
+
+def test_a_composer_whose_songs_are_all_alike_cannot_be_missed_or_met(reference, index):
+    one = song_of(3, count=240)
+    found = judge([one] * 4, [one] * 12, reference, index, BOUNDS).findings[2]
+    assert found.met
+    assert math.isnan(found.value)
+    assert found.words == "coherence cannot be told: all real songs are alike"
+
+
+def test_a_run_as_long_as_the_bound_is_no_copy_and_one_note_more_is(
+    verdict, trained, reference, index
+):
+    longest = reference.borrowing.bound(BOUNDS.percentile)
+
+    def with_run_of(notes):
+        for seed in range(300, 400):
+            made = song_of(seed, count=80).notes.copy()
+            start = 40 - notes // 2
+            taken = trained[seed % 24].notes[30 : 30 + notes]
+            shift = made[start, ONSET] - taken[0, ONSET]
+            made[start : start + notes, PITCH] = taken[:, PITCH]
+            made[start : start + notes, ONSET] = taken[:, ONSET] + shift
+            rest = made[start + notes :, ONSET]
+            rest += max(0, taken[-1, ONSET] + shift + 6 - rest[0])
+            song = Song(made)
+            if measure(song, index).originality.run == notes:
+                return song
+        raise AssertionError(f"no song has a run of {notes} notes")
+
+    within, beyond = verdict([with_run_of(longest), with_run_of(longest + 1)]).songs
+    assert (within.is_copy, beyond.is_copy) == (False, True)
 
 
 def test_songs_longer_than_the_real_ones_are_compared_in_sections_as_long_as_these(

@@ -66,6 +66,11 @@ def test_what_no_song_has_is_not_a_number_and_is_null_in_json(index):
     assert math.isnan(Spread.of([2.0, 2.0]).score(2.0))
 
 
+def test_a_score_counts_deviations():
+    assert Spread(2.0, 4.0).score(10.0) == 2.0
+    assert Spread.of([1.0, 3.0, 5.0]).score(9.0) == pytest.approx(3.0)
+
+
 def test_no_song_is_refused():
     with pytest.raises(ValueError, match="no real song has a note"):
         Reference.of([])
