@@ -71,7 +71,7 @@ def refuse_cluster_options(cluster: Mapping[str, Any], overrides: Sequence[str])
         if value and name not in _FROM_ENVIRONMENT:
             option = name.replace("_", "-")
             raise SegueError(
-                f"--{option} goes with --engine kubeflow; leave it out, or change that"
+                f"--{option} goes with --engine kubeflow; leave it out"
             )
     for override in overrides:
         if override.startswith(_PREFIX):
