@@ -8,7 +8,7 @@ and back, and ends a user's mistake with one line and exit code 1.
 
     python -m kubeflow.entrypoint --executor_class_path CLASS \\
         --json_serialized_invocation_args EXECUTOR_INPUT \\
-        --json_serialized_inputs_spec_args TYPES
+        --component COMPONENT_SPEC
     python -m kubeflow.entrypoint --configure \\
         --json_serialized_invocation_args EXECUTOR_INPUT
 """
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--configure", action="store_true")
     parser.add_argument("--executor_class_path")
     parser.add_argument("--json_serialized_invocation_args", required=True)
-    parser.add_argument("--json_serialized_inputs_spec_args", default="{}")
+    parser.add_argument("--component", default="{}")
     given = parser.parse_args(arguments)
     if given.configure == bool(given.executor_class_path):
         parser.error("give one of --configure and --executor_class_path")
@@ -78,22 +78,22 @@ def _run(given: argparse.Namespace) -> None:
 
         configure(executor_input)
         return
-    types = pipeline_spec_pb2.ComponentInputsSpec()
-    json_format.Parse(given.json_serialized_inputs_spec_args, types, ignore_unknown_fields=True)
-    output = execute(given.executor_class_path, executor_input, types)
+    component = pipeline_spec_pb2.ComponentSpec()
+    json_format.Parse(given.component, component, ignore_unknown_fields=True)
+    output = execute(given.executor_class_path, executor_input, component)
     path = executor_input.outputs.output_file
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         file.write(json_format.MessageToJson(output, sort_keys=True))
 
 
-def execute(executor_class: str, executor_input: Any, types: Any) -> Any:
+def execute(executor_class: str, executor_input: Any, component: Any) -> Any:
     """Runs an executor of TFX.
 
     Args:
       executor_class: `module.Class`.
       executor_input: KFP's ExecutorInput; it is changed.
-      types: KFP's ComponentInputsSpec, with the types of the input artifacts.
+      component: KFP's ComponentSpec: the inputs and outputs that the executor has.
 
     Returns:
       KFP's ExecutorOutput: the artifacts under the URIs that they were given.
@@ -105,7 +105,8 @@ def execute(executor_class: str, executor_input: Any, types: Any) -> Any:
     from tfx.orchestration.portable.outputs_utils import tag_output_artifacts_with_version
     from tfx.utils import import_utils
 
-    fill_types(executor_input.inputs.artifacts, types)
+    declare(executor_input.inputs.artifacts, component.input_definitions.artifacts)
+    declare(executor_input.outputs.artifacts, component.output_definitions.artifacts)
     names: dict[int, str] = {}
     inputs = utils.parse_raw_artifact_dict(executor_input.inputs.artifacts, names)
     outputs = utils.parse_raw_artifact_dict(executor_input.outputs.artifacts, names)
@@ -142,20 +143,23 @@ def execute(executor_class: str, executor_input: Any, types: Any) -> Any:
     return output
 
 
-def fill_types(artifacts: Mapping[str, Any], types: Any) -> None:
-    """Gives input artifacts the types of the specification.
+def declare(artifacts: Any, declared: Mapping[str, Any]) -> None:
+    """Leaves the artifacts that a component declares, with the types that it declares.
 
     The open backend hands on what its metadata store holds: a type without a schema,
-    or a general one. The specification was compiled from the components, so it knows.
+    or a general one; and where it keeps logs, it adds an output for them. The
+    specification was compiled from the components, so it knows.
 
     Args:
-      artifacts: KFP's ArtifactList by the input's name; changed.
-      types: KFP's ComponentInputsSpec.
+      artifacts: KFP's ArtifactList by the name of the input or output; changed.
+      declared: KFP's ArtifactSpec by the same names.
     """
-    for name, listed in artifacts.items():
-        if name in types.artifacts:
-            for artifact in listed.artifacts:
-                artifact.type.CopyFrom(types.artifacts[name].artifact_type)
+    for name in list(artifacts):
+        if name not in declared:
+            del artifacts[name]
+            continue
+        for artifact in artifacts[name].artifacts:
+            artifact.type.CopyFrom(declared[name].artifact_type)
 
 
 def _to_paths(artifacts: Mapping[str, Sequence[Any]]) -> dict[str, str]:

@@ -10,9 +10,10 @@ but the environment, so what runs here is what an image has to bring.
         --parameter data=MIDI_FOLDER --parameter root=ROOT --parameter preset=smoke
 
 What the open backend is known to do to a task, it does here as well: input artifacts
-arrive without their types, numbers as floats, and the folder of an output is there
-only down to its parent. It does not do what only a cluster can: start images, mount
-volumes, keep a cache, or start a failed task again.
+arrive without their types, numbers as floats; the folder of an output is there only
+down to its parent; the message about outputs goes into the bucket, and so does the log,
+as an output that no component has declared. It does not do what only a cluster can:
+start images, mount volumes, keep a cache, or start a failed task again.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from kubeflow.placeholders import resolve
 from music.errors import SegueError, printable
 
 BUCKET = "minio://mlpipeline/v2/artifacts"
+LOGS = "executor-logs"
+_GENERAL = {"schemaTitle": "system.Artifact"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +134,8 @@ def ordered(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:
     Raises:
       SegueError: tasks depend on each other in a circle, or on one that is not there.
     """
-    left, done = dict(tasks), []
+    left = dict(tasks)
+    done: list[str] = []
     while left:
         ready = sorted(name for name, task in left.items() if set(_producers(task)) <= set(done))
         if not ready:
@@ -194,7 +198,9 @@ def _run_task(
     folder = run_folder / name
     folder.mkdir()
     base = f"{BUCKET}/{spec['pipelineInfo']['name']}/{run_folder.name}/{name}"
-    executor_input = _executor_input(task, component, parameters, done, base, folder)
+    executor_input = _executor_input(task, component, parameters, done, base, machine)
+    log = Path(machine.path(f"{base}/{LOGS}"))
+    (folder / "log.txt").symlink_to(log)
     for listed in executor_input["outputs"]["artifacts"].values():
         parent = Path(machine.path(listed["artifacts"][0]["uri"])).parent
         parent.mkdir(parents=True, exist_ok=True)
@@ -224,7 +230,7 @@ def _executor_input(
     parameters: Mapping[str, Any],
     done: Mapping[str, Task],
     base: str,
-    folder: Path,
+    machine: Machine,
 ) -> dict[str, Any]:
     inputs, outputs = task.get("inputs", {}), component.get("outputDefinitions", {})
     artifacts, values = {}, {}
@@ -236,6 +242,7 @@ def _executor_input(
     for key, given in inputs.get("parameters", {}).items():
         value = _parameter(given, parameters, done)
         values[key] = float(value) if type(value) is int else value
+    made = {**outputs.get("artifacts", {}), LOGS: {"artifactType": _GENERAL}}
     return {
         "inputs": {"artifacts": artifacts, "parameterValues": values},
         "outputs": {
@@ -250,13 +257,13 @@ def _executor_input(
                         }
                     ]
                 }
-                for key, one in outputs.get("artifacts", {}).items()
+                for key, one in made.items()
             },
             "parameters": {
-                key: {"outputFile": str(folder / "outputs" / key)}
+                key: {"outputFile": machine.path(f"{base}/.parameters/{key}")}
                 for key in outputs.get("parameters", {})
             },
-            "outputFile": str(folder / "output_metadata.json"),
+            "outputFile": machine.path(f"{base}/output_metadata.json"),
         },
     }
 

@@ -26,6 +26,7 @@ from music.errors import SegueError
 CONFIGURE = "Configure"
 PROPERTIES = "properties"
 _INPUTS_SPEC = "--json_serialized_inputs_spec_args"
+_COMPONENT = "--component"
 
 
 def finish(
@@ -76,10 +77,11 @@ def _take_properties(spec: dict[str, Any], name: str, settings: KubeflowSettings
     task["dependentTasks"] = sorted({*task.get("dependentTasks", ()), CONFIGURE})
     container = _executor(spec, name)
     container["command"], container["image"] = list(settings.command), settings.image
-    # TFX's arguments, but Beam's options are among the properties, and types stay.
+    # TFX's arguments, but Beam's options are among the properties now; and the types of
+    # outputs as well as inputs, since the backend adds outputs of its own.
     arguments = container["args"][: container["args"].index(_INPUTS_SPEC)]
-    types = json.dumps({"artifacts": definitions.get("artifacts", {})}, sort_keys=True)
-    container["args"] = [*arguments, _INPUTS_SPEC, types]
+    declared = {key: value for key, value in component.items() if key.endswith("Definitions")}
+    container["args"] = [*arguments, _COMPONENT, json.dumps(declared, sort_keys=True)]
 
 
 def _add_configure(spec: dict[str, Any], nodes: Iterable[str], settings: KubeflowSettings) -> None:

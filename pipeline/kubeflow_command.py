@@ -70,9 +70,7 @@ def refuse_cluster_options(cluster: Mapping[str, Any], overrides: Sequence[str])
     for name, value in cluster.items():
         if value and name not in _FROM_ENVIRONMENT:
             option = name.replace("_", "-")
-            raise SegueError(
-                f"--{option} goes with --engine kubeflow; leave it out"
-            )
+            raise SegueError(f"--{option} goes with --engine kubeflow; leave it out")
     for override in overrides:
         if override.startswith(_PREFIX):
             raise SegueError(f"--set {override} goes with --engine kubeflow; leave it out")
@@ -149,8 +147,8 @@ def run_on_kubeflow(
     try:
         tasks = kubeflow.follow(run_id, lambda line: click.echo(line, err=True))
     except KeyboardInterrupt:
-        click.echo("the run goes on without us", err=True)
-        raise
+        click.echo(f"segue: stopped; the run goes on: {done['link']}", err=True)
+        raise click.exceptions.Exit(130) from None
     return {**done, "tasks": tasks}
 
 
@@ -183,7 +181,10 @@ def tell_kubeflow(done: Mapping[str, Any], as_json: bool) -> None:
             "--parameter data=MIDI_FOLDER --parameter root=ROOT"
         )
     elif "tasks" in done:
-        click.echo(f"run {done['run']} has succeeded, {len(done['tasks'])} tasks: {done['link']}")
+        click.echo(
+            f"run {done['run']} has ended well, {len(done['tasks'])} tasks; whether the gates let "
+            f"its model pass stands in the log of its Pusher: {done['link']}"
+        )
     else:
         click.echo(f"run {done['run']} is on its way: {done['link']}")
 

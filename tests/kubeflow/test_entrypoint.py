@@ -11,7 +11,7 @@ import pytest
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from kubeflow.configure import find_properties
-from kubeflow.entrypoint import fill_types, main
+from kubeflow.entrypoint import declare, main
 from kubeflow.parameters import Parameters
 from music.errors import SegueError
 
@@ -52,15 +52,27 @@ def test_a_root_that_cannot_be_made_is_one_line(tmp_path):
 
 def test_types_come_from_the_specification_whatever_the_backend_says():
     songs = pipeline_spec_pb2.ArtifactTypeSchema(instance_schema="title: components.Songs")
-    types = pipeline_spec_pb2.ComponentInputsSpec()
-    types.artifacts["songs"].artifact_type.CopyFrom(songs)
+    component = pipeline_spec_pb2.ComponentSpec()
+    component.input_definitions.artifacts["songs"].artifact_type.CopyFrom(songs)
     given = pipeline_spec_pb2.ExecutorInput()
     listed = given.inputs.artifacts["songs"].artifacts
     listed.add(uri="minio://b/1")
     listed.add(uri="minio://b/2").type.instance_schema = ""
     listed.add(uri="minio://b/3").type.schema_title = "system.Artifact"
-    fill_types(given.inputs.artifacts, types)
+    declare(given.inputs.artifacts, component.input_definitions.artifacts)
     assert [one.type for one in listed] == [songs] * 3
+
+
+def test_an_output_that_the_backend_adds_is_none_of_the_executors():
+    component = pipeline_spec_pb2.ComponentSpec()
+    schema = component.output_definitions.artifacts["model"].artifact_type
+    schema.schema_title = "tfx.Model"
+    given = pipeline_spec_pb2.ExecutorInput()
+    given.outputs.artifacts["model"].artifacts.add(uri="minio://b/model")
+    logs = given.outputs.artifacts["executor-logs"].artifacts.add(uri="minio://b/logs")
+    logs.type.schema_title = "system.Artifact"
+    declare(given.outputs.artifacts, component.output_definitions.artifacts)
+    assert list(given.outputs.artifacts) == ["model"]
 
 
 def test_the_entrypoint_says_how_it_is_called(capsys):
