@@ -22,7 +22,6 @@ import os
 import sys
 from pathlib import Path
 
-from kubeflow.compiler import compile_pipeline
 from kubeflow.parameters import Parameters
 from kubeflow.settings import load_settings
 from music.errors import SegueError, printable
@@ -34,21 +33,19 @@ def compile_from_environment() -> None:
     Raises:
       SegueError: anything in the environment is wrong.
     """
-    settings = os.environ.get("SEGUE_CLUSTER")
-    overrides = tuple(item for item in os.environ.get("SEGUE_SET", "").split(",") if item)
-    compile_pipeline(
-        Parameters(
-            os.environ.get("SEGUE_DATA", "/segue/midi"),
-            os.environ.get("SEGUE_ROOT", "/segue/root"),
-            os.environ.get("SEGUE_PRESET", "default"),
-            0,
-            overrides,
-        ),
-        load_settings(
-            Path(settings) if settings else None, (), image=os.environ.get("SEGUE_IMAGE") or None
-        ),
-        Path(os.environ.get("SEGUE_OUT", "segue.yaml")),
+    file, image = os.environ.get("SEGUE_CLUSTER"), os.environ.get("SEGUE_IMAGE") or None
+    settings = load_settings(Path(file) if file else None, (), image=image)
+    parameters = Parameters(
+        os.environ.get("SEGUE_DATA", "/segue/midi"),
+        os.environ.get("SEGUE_ROOT", "/segue/root"),
+        os.environ.get("SEGUE_PRESET", "default"),
+        0,
+        tuple(item for item in os.environ.get("SEGUE_SET", "").split(",") if item),
     )
+
+    from kubeflow.compiler import compile_pipeline  # TFX takes its time
+
+    compile_pipeline(parameters, settings, Path(os.environ.get("SEGUE_OUT", "segue.yaml")))
 
 
 if __name__ == "__main__":

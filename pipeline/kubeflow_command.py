@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from music.errors import SegueError
 from pipeline.options import DEFAULT_ROOT
@@ -51,7 +52,6 @@ _OPTIONS = (
     click.option("--run-name", help="[kubeflow] Of the run (the pipeline's name)."),
     click.option("--detach", is_flag=True, help="[kubeflow] Do not wait for the run's end."),
 )
-_FROM_ENVIRONMENT = ("endpoint", "token")
 
 
 def kubeflow_options(command: Command) -> Command:
@@ -67,8 +67,10 @@ def refuse_cluster_options(cluster: Mapping[str, Any], overrides: Sequence[str])
     Raises:
       SegueError: one is given.
     """
-    for name, value in cluster.items():
-        if value and name not in _FROM_ENVIRONMENT:
+    context = click.get_current_context()
+    for name in cluster:
+        # What the environment says may stand there for other runs.
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = name.replace("_", "-")
             raise SegueError(f"--{option} goes with --engine kubeflow; leave it out")
     for override in overrides:

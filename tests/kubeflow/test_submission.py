@@ -301,7 +301,8 @@ def test_what_is_refused_is_refused_at_once_in_one_line(segue, one_line, argumen
 
 
 def test_the_cluster_s_options_are_refused_on_this_machine(segue, one_line, tmp_path):
-    ran = segue("pipeline", "run", "--data", tmp_path, "--image", "segue:1")
-    assert one_line(ran) == "--image goes with --engine kubeflow; leave it out"
+    for option in ("image", "endpoint"):
+        ran = segue("pipeline", "run", "--data", tmp_path, f"--{option}", "segue:1")
+        assert one_line(ran) == f"--{option} goes with --engine kubeflow; leave it out"
     ran = segue("pipeline", "run", "--data", tmp_path, "--set", "kubeflow.name=a")
     assert one_line(ran).startswith("--set kubeflow.name=a goes with --engine kubeflow")
