@@ -17,6 +17,10 @@ from kubeflow.one_machine import Machine, read_spec, run
 
 VERSION = "1700000000"
 
+# Twelve tasks that load TFX each, and the local run: some minutes, and more of them where
+# the machine has other work.
+pytestmark = pytest.mark.timeout(2700)
+
 
 class Proof(NamedTuple):
     """A run of the compiled pipeline, and the folders of its two roots."""
