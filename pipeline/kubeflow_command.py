@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,6 +102,8 @@ def run_on_kubeflow(
     Raises:
       SegueError: anything is not allowed, or the run failed.
     """
+    import tempfile
+
     from kubeflow.parameters import Parameters
     from kubeflow.settings import check_package, check_path, load_settings
     from kubeflow.submission import Endpoint, Kubeflow, Submission
@@ -192,6 +193,8 @@ def tell_kubeflow(done: Mapping[str, Any], as_json: bool) -> None:
 
 
 def _compile(parameters: Any, settings: Any, out: Path, cache: bool, verbose: bool) -> None:
+    import tempfile
+
     with tempfile.TemporaryDirectory() as logs:
         from pipeline.console import quiet
 
