@@ -36,3 +36,13 @@ class MidiError(SegueError):
         # Exceptions with their own signature do not survive pickling (Beam
         # workers, process pools) unless they say how to be rebuilt.
         return type(self), (self.reason, self.detail)
+
+
+def find_segue_error(error: BaseException) -> SegueError | None:
+    """The SegueError behind an error that a library wrapped; None when there is none."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, SegueError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None

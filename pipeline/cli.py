@@ -18,9 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from music.errors import SegueError, printable
+from music.errors import SegueError, find_segue_error, printable
 from pipeline.generate_command import generate
 from pipeline.inspect_command import inspect
+from pipeline.kubeflow_command import (
+    kubeflow_options,
+    refuse_cluster_options,
+    run_on_kubeflow,
+    tell_kubeflow,
+)
 from pipeline.listen_command import listen
 from pipeline.models_commands import models
 from pipeline.options import AS_JSON as _AS_JSON
@@ -52,7 +58,7 @@ class _Group(click.Group):
         except Exception as error:
             if ctx.params.get("verbose"):
                 raise
-            cause = _find(error)
+            cause = find_segue_error(error)
             if cause is None:
                 line = printable(" ".join(str(error).split())[:300])
                 click.echo(
@@ -68,16 +74,6 @@ class _Group(click.Group):
 def _terminated(*_: object) -> None:
     # An exception, so that servers and workers that were started are stopped.
     raise SystemExit(143)
-
-
-def _find(error: BaseException) -> SegueError | None:
-    """The SegueError behind an error that a library wrapped."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, SegueError):
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -131,7 +127,7 @@ def pipeline() -> None:
 @pipeline.command("run")
 @click.option(
     "--engine",
-    type=click.Choice(["local"]),
+    type=click.Choice(["local", "kubeflow"]),
     default="local",
     show_default=True,
     help="Where it runs.",
@@ -146,6 +142,7 @@ def pipeline() -> None:
     "--tune", is_flag=True, help="Search for better settings first (tuning.* says where)."
 )
 @click.option("--no-cache", is_flag=True, help="Run every step, also those that have not changed.")
+@kubeflow_options
 @_AS_JSON
 @click.pass_context
 def pipeline_run(
@@ -158,6 +155,7 @@ def pipeline_run(
     tune: bool,
     no_cache: bool,
     as_json: bool,
+    **cluster: Any,
 ) -> None:
     """Parse, train, judge and push what can be learned from --data."""
     from music.folder import midi_files
@@ -165,6 +163,12 @@ def pipeline_run(
 
     if tune:
         overrides = (*overrides, "tuning.enabled=true")
+    if engine == "kubeflow":
+        verbose = ctx.obj["verbose"]
+        done = run_on_kubeflow(data, root, preset, overrides, not no_cache, cluster, verbose)
+        tell_kubeflow(done, as_json)
+        return
+    refuse_cluster_options(cluster, overrides)
     config = load_configuration(data, root, preset, overrides, cache=not no_cache)
     midi_files(config.data)  # told before ten seconds of imports
     outcome = _run_pipeline(config, ctx.obj["verbose"])
@@ -212,7 +216,7 @@ def _with_trace_in_log(verbose: bool, work: Callable[[], None]) -> None:
     try:
         work()
     except Exception as error:
-        if _find(error) is None and not verbose:
+        if find_segue_error(error) is None and not verbose:
             traceback.print_exc()  # stderr is the log here
         raise
 

@@ -229,7 +229,7 @@ def load_configuration(
     """
     values = _read_preset(preset)
     for override in overrides:
-        _apply(values, override)
+        apply_override(values, override)
     for reserved in ("data", "root", "preset", "cache"):
         if reserved in values:
             raise SegueError(
@@ -237,39 +237,60 @@ def load_configuration(
             )
     name = Path(preset).stem if preset not in preset_names() else preset
     known = {"data": data.absolute(), "root": root.absolute(), "preset": name, **fields}
-    return _build(Configuration, {**values, **known}, "")
+    return build_settings(Configuration, {**values, **known}, "")
 
 
 def _read_preset(preset: str) -> dict[str, Any]:
-    import yaml
-
     if preset in preset_names():
         text = (importlib.resources.files("pipeline") / "presets" / f"{preset}.yaml").read_text()
-    elif preset.endswith((".yaml", ".yml")):
-        try:
-            text = Path(preset).read_text(encoding="utf-8")
-        except OSError as error:
-            raise SegueError(f"cannot read the preset {preset}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise SegueError(f"the preset {preset} is not text in UTF-8") from None
-    else:
-        is_there = os.path.exists(preset)
-        told = "is no YAML file by its name" if is_there else "does not exist"
-        raise SegueError(
-            f"preset {preset!r} {told}; choose one of {', '.join(preset_names())}, or name a file "
-            "that ends in .yaml or .yml"
-        )
+        return _parse_settings(text, f"preset {preset}")
+    if preset.endswith((".yaml", ".yml")):
+        return read_settings(Path(preset), "preset")
+    told = "is no YAML file by its name" if os.path.exists(preset) else "does not exist"
+    raise SegueError(
+        f"preset {preset!r} {told}; choose one of {', '.join(preset_names())}, or name a file "
+        "that ends in .yaml or .yml"
+    )
+
+
+def read_settings(path: Path, what: str = "file") -> dict[str, Any]:
+    """The table of settings that a YAML file holds.
+
+    Args:
+      path: the file.
+      what: it is, in errors.
+
+    Raises:
+      SegueError: it cannot be read, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SegueError(f"cannot read the {what} {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SegueError(f"the {what} {path} is not text in UTF-8") from None
+    return _parse_settings(text, f"{what} {path}")
+
+
+def _parse_settings(text: str, what: str) -> dict[str, Any]:
+    import yaml
+
     try:
         values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         line = " ".join(str(error).split())
-        raise SegueError(f"the preset {preset} is not YAML: {line}") from None
+        raise SegueError(f"the {what} is not YAML: {line}") from None
     if not isinstance(values, dict):
-        raise SegueError(f"the preset {preset} is not a table of settings")
+        raise SegueError(f"the {what} is not a table of settings")
     return values
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Puts one setting, `key.key=value`, into a table of settings.
+
+    Raises:
+      SegueError: it is no such setting.
+    """
     import yaml
 
     key, equals, text = override.partition("=")
@@ -289,8 +310,17 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise SegueError(f"--set {override!r}: the value is not YAML: {line}") from None
 
 
-def _build(kind: Any, values: Mapping[str, Any], path: str) -> Any:
-    """A dataclass from a table, down to its nested dataclasses."""
+def build_settings(kind: Any, values: Mapping[str, Any], path: str) -> Any:
+    """A dataclass from a table, down to its nested dataclasses.
+
+    Args:
+      kind: the dataclass.
+      values: by the names of its fields.
+      path: what stands before these names in errors, with a dot behind it.
+
+    Raises:
+      SegueError: no such setting, or a value that is not allowed.
+    """
     hints = typing.get_type_hints(kind)
     unknown = sorted(map(str, set(values) - set(hints)))
     if unknown:
@@ -304,7 +334,7 @@ def _build(kind: Any, values: Mapping[str, Any], path: str) -> Any:
         if dataclasses.is_dataclass(hint):
             if not isinstance(value, Mapping):
                 raise SegueError(f"setting {path}{name} is a group of settings, got {value!r}")
-            fields[name] = _build(hint, value, f"{path}{name}.")
+            fields[name] = build_settings(hint, value, f"{path}{name}.")
         else:
             fields[name] = _coerce(hint, value, f"{path}{name}")
     try:

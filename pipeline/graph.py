@@ -36,14 +36,14 @@ def create_windows_pipeline(config: Configuration) -> Pipeline:
     return _pipeline(config, WINDOWS_PIPELINE_NAME, _windows(config))
 
 
-def _windows(config: Configuration) -> list[BaseComponent]:
+def _windows(config: Configuration, content: str | None = None) -> list[BaseComponent]:
     """MidiParser, VocabularyBuilder and WindowGenerator, the last with the `examples`."""
     code = config.trainer().code
 
     # Files are read once, and every one of them gets a verdict; songs are split here.
     midi_parser = components.MidiParser(
         data=str(config.data),
-        fingerprint=fingerprint(config.data),
+        fingerprint=fingerprint(config.data) if content is None else content,
         eval_share=config.split.eval_share,
         salt=config.split.salt,
         store=str(config.readings_dir),
@@ -71,17 +71,20 @@ def _windows(config: Configuration) -> list[BaseComponent]:
     return [midi_parser, vocabulary_builder, window_generator]
 
 
-def create_pipeline(config: Configuration) -> Pipeline:
+def create_pipeline(config: Configuration, content: str | None = None) -> Pipeline:
     """MIDI files to a served model.
 
     Args:
       config: everything that can be chosen.
+      content: the fingerprint of the data folder (`music.folder.fingerprint`); None
+        takes it here and now. Where the folder cannot be seen from here, on a cluster's
+        volume say, it is found by the run (`kubeflow.configure`).
 
     Raises:
       SegueError: the data folder holds no MIDI file.
     """
     settings = json.dumps(config.trainer().to_dict(), sort_keys=True)
-    windows = _windows(config)
+    windows = _windows(config, content)
     midi_parser, vocabulary_builder, window_generator = windows
     examples = window_generator.outputs["examples"]
     # How much is a copy is for the composer's own songs to say: how much they share.

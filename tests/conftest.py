@@ -31,10 +31,12 @@ def pytest_xdist_make_scheduler(config, log):
     """
     from xdist.scheduler import LoadScopeScheduling
 
+    one_run = ("tests/pipeline/", "tests/kubeflow/test_proof.py")
+
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.split("::", 1)[0]
-            return "tests/pipeline" if path.startswith("tests/pipeline/") else path
+            return "tests/pipeline" if path.startswith(one_run) else path
 
     return ByFile(config, log)
 
@@ -69,6 +71,57 @@ def segue():
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+# ---- one real run of the pipeline ----
+
+CHORALES = 16
+
+
+class Run(NamedTuple):
+    """A finished run of the pipeline.
+
+    `left` holds its metadata and its page as they were then, whatever else has been run
+    in the root since.
+    """
+
+    data: Path
+    root: Path
+    outcome: dict
+    log: str
+    left: Path
+
+
+@pytest.fixture(scope="session")
+def chorales(tmp_path_factory) -> Path:
+    """Good MIDI files, and in a subfolder one that is none and one that is cut off."""
+    from music.corpus import export
+
+    folder = tmp_path_factory.mktemp("midi")
+    written = export("bach", folder, limit=CHORALES, parts=4)
+    odd = folder / "odd"
+    odd.mkdir()
+    (odd / "letter.mid").write_text("Dear Sebastian,")
+    (odd / "cut.MID").write_bytes(written[0].read_bytes()[:20])
+    # A name that is no UTF-8, as old archives have them.
+    moved = written[-1].rename(os.fsdecode(os.fsencode(folder) + b"/Pr\xe9lude.mid"))
+    assert moved.exists()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def first_run(segue, chorales, tmp_path_factory) -> Run:
+    """The smoke preset, from MIDI files to a pushed version."""
+    root = tmp_path_factory.mktemp("root") / "run"
+    ran = segue(
+        "pipeline", "run", "--engine", "local", "--preset", "smoke",
+        "--data", chorales, "--root", root, "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    left = tmp_path_factory.mktemp("left")
+    for name in ("metadata.sqlite", "report.html"):
+        shutil.copy(root / name, left / name)
+    return Run(chorales, root, ran.json, ran.err, left)
 
 
 @pytest.fixture(scope="session")

@@ -1,65 +1,15 @@
-"""One real pipeline run, one real server, a reader of pages: for all tests that need them."""
+"""One real server, a reader of pages: for all tests that need them."""
 
 from __future__ import annotations
 
 import html.parser
-import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-
-from music.corpus import export
-
-CHORALES = 16
-
-
-class Run(NamedTuple):
-    """A finished run of the pipeline.
-
-    `left` holds its metadata and its page as they were then, whatever else has been run
-    in the root since.
-    """
-
-    data: Path
-    root: Path
-    outcome: dict
-    log: str
-    left: Path
-
-
-@pytest.fixture(scope="session")
-def chorales(tmp_path_factory) -> Path:
-    """Good MIDI files, and in a subfolder one that is none and one that is cut off."""
-    folder = tmp_path_factory.mktemp("midi")
-    written = export("bach", folder, limit=CHORALES, parts=4)
-    odd = folder / "odd"
-    odd.mkdir()
-    (odd / "letter.mid").write_text("Dear Sebastian,")
-    (odd / "cut.MID").write_bytes(written[0].read_bytes()[:20])
-    # A name that is no UTF-8, as old archives have them.
-    moved = written[-1].rename(os.fsdecode(os.fsencode(folder) + b"/Pr\xe9lude.mid"))
-    assert moved.exists()
-    return folder
-
-
-@pytest.fixture(scope="session")
-def first_run(segue, chorales, tmp_path_factory) -> Run:
-    """The smoke preset, from MIDI files to a pushed version."""
-    root = tmp_path_factory.mktemp("root") / "run"
-    ran = segue(
-        "pipeline", "run", "--engine", "local", "--preset", "smoke",
-        "--data", chorales, "--root", root, "--json",
-    )  # fmt: skip
-    assert ran.code == 0, ran.err
-    left = tmp_path_factory.mktemp("left")
-    for name in ("metadata.sqlite", "report.html"):
-        shutil.copy(root / name, left / name)
-    return Run(chorales, root, ran.json, ran.err, left)
 
 
 @pytest.fixture
