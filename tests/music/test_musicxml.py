@@ -135,6 +135,20 @@ def test_byte_order_marks_are_read(mark):
         (packed(SONG)[:60], "damaged"),
         (b"PK", "damaged"),
     ],
+    ids=[
+        "empty",
+        "letter",
+        "midi",
+        "html",
+        "cut-off",
+        "half",
+        "no-parts",
+        "rests",
+        "no-score",
+        "no-score-by-its-name",
+        "archive-cut-off",
+        "archive-begun",
+    ],
 )
 def test_what_is_no_score_is_told_with_its_reason(data, reason):
     assert reason_of(data) == reason
