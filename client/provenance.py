@@ -50,9 +50,13 @@ def provenance_of(
     if paper_loop:
         told.append(("loop", "one call a note, as in the paper"))
     if made.remade:
-        told.append(("made again", f"{made.remade} times, to be original"))
+        told.append(("made again", f"{_times(made.remade)}, to be original"))
     remark = "made by Segue: " + "; ".join(f"{name} {value}" for name, value in told)
     return Provenance(title, composer, tuple(told), remark)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _plain(value: Any) -> str:

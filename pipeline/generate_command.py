@@ -63,9 +63,7 @@ _CHUNK = 8
 @click.option(
     "--tries",
     type=int,
-    default=8,
-    show_default=True,
-    help="How often, with --original.",
+    help="How often, with --original (default: 8).",
 )
 @click.option("--stream", is_flag=True, help="Make it in chunks, and show the notes as they come.")
 @click.option("--paper-loop", is_flag=True, help="One call a note over a sliding window.")
@@ -98,6 +96,8 @@ def generate(ctx: click.Context, root: Path, stream: bool, as_json: bool, **valu
     from pipeline.originals import find_check, find_original
     from pipeline.terminal_notes import NoteLines
 
+    if values["tries"] is not None and not values["original"]:
+        raise SegueError(f"--tries {values['tries']} says how often with --original; give both")
     if stream and values["paper_loop"]:
         raise SegueError("both --stream and --paper-loop were given; choose one")
 
@@ -132,7 +132,7 @@ def generate(ctx: click.Context, root: Path, stream: bool, as_json: bool, **valu
 
 def _request(values: dict[str, Any], stream: bool) -> GenerateRequest:
     from client.rendering import parse_formats
-    from client.request import GenerateRequest
+    from client.request import DEFAULT_TRIES, GenerateRequest
 
     return GenerateRequest(
         out=values["out"],
@@ -150,7 +150,7 @@ def _request(values: dict[str, Any], stream: bool) -> GenerateRequest:
         shape=shape_of(values),
         whole=values["whole"],
         original=values["original"],
-        tries=values["tries"],
+        tries=DEFAULT_TRIES if values["tries"] is None else values["tries"],
         mode="stream" if stream else "paper-loop" if values["paper_loop"] else "call",
         chunk=_CHUNK,
         target=values["target"],
@@ -171,7 +171,8 @@ def _tell(made: SongReport) -> None:
     if others:
         click.echo(f"  {', '.join(others)}")
     if made.originality is not None:
-        again = f", made again {made.remade} times" if made.remade else ""
+        times = "once" if made.remade == 1 else f"{made.remade} times"
+        again = f", made again {times}" if made.remade else ""
         click.echo(f"{made.originality.line()}{again}")
     else:
         click.echo(f"originality not checked: {made.unchecked}")

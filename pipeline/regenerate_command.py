@@ -54,7 +54,7 @@ _SHOWN = 10
 @shape_options
 @formats_option("midi,roll")
 @click.option("--original", is_flag=True, help="Make a song again from where it copies.")
-@click.option("--tries", type=int, default=8, show_default=True, help="How often.")
+@click.option("--tries", type=int, help="How often, with --original (default: 8).")
 @click.option("--limit", type=int, help="Only the first so many songs of the catalogue.")
 @click.option("--shard", help="Only a share of them: 1/4, 2/4 ..., each on a machine of its own.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Songs made together.")
@@ -100,7 +100,10 @@ def regenerate(
 def _request(catalogue: Path, out: Path, values: dict[str, Any]) -> RegenerateRequest:
     from client.catalogue.request import RegenerateRequest, Shard
     from client.rendering import parse_formats
+    from client.request import DEFAULT_TRIES
 
+    if values["tries"] is not None and not values["original"]:
+        raise SegueError(f"--tries {values['tries']} says how often with --original; give both")
     return RegenerateRequest(
         catalogue=catalogue,
         out=out,
@@ -112,7 +115,7 @@ def _request(catalogue: Path, out: Path, values: dict[str, Any]) -> RegenerateRe
         formats=parse_formats(values["formats"]),
         soundfont=values["soundfont"],
         original=values["original"],
-        tries=values["tries"],
+        tries=DEFAULT_TRIES if values["tries"] is None else values["tries"],
         limit=values["limit"],
         shard=None if values["shard"] is None else Shard.parse(values["shard"]),
         batch=values["batch"],

@@ -149,7 +149,7 @@ def test_without_the_models_root_a_song_is_unchecked_and_none_is_called_original
     ("flags", "words"),
     [
         (("--steps", 0), "steps 0"),
-        (("--tries", 0), "tries 0"),
+        (("--original", "--tries", 0), "tries 0"),
         (("--steps", -3), "steps -3"),
         (("--temperature", -1), "temperature -1"),
         (("--top-p", 0), "top_p 0"),

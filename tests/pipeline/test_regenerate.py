@@ -237,7 +237,7 @@ def test_what_was_tampered_with_is_found(made, mine, segue, catalogue):
         (("--limit", 0), "limit 0 leaves no song"),
         (("--shard", "5/4"), "shard 5/4 does not exist"),
         (("--shard", "all"), "shard 'all' is none"),
-        (("--tries", 0), "tries 0 is not allowed"),
+        (("--original", "--tries", 0), "tries 0 is not allowed"),
         (("--tempo", 0), "tempo 0 is outside"),
         (("--key", "H"), "key 'H' is no tonic"),
         (("--key", "C", "--transpose", 2), "both a key and a transposition"),
