@@ -105,8 +105,9 @@ def test_a_song_from_nothing_needs_no_prime(segue, target, tmp_path):
     out = tmp_path / "new.mid"
     ran = segue("generate", "--target", target, "--out", out, "--steps", 10)
     assert ran.code == 0, ran.err
-    assert len(read_midi(out.read_bytes())) == 10
-    assert "10 notes by segue version" in ran.out
+    notes = len(read_midi(out.read_bytes()))
+    assert 10 <= notes < 18  # the last chord is whole
+    assert f"{notes} notes by segue version" in ran.out
 
 
 def test_what_a_song_shares_with_the_training_songs_is_told(
@@ -194,7 +195,8 @@ assert not {"tensorflow", "tfx", "apache_beam"} & set(sys.modules)
 """
     out = tmp_path / "song.mid"
     subprocess.run([sys.executable, "-c", probe, str(out), str(prime), target], check=True)
-    assert len(read_midi(out.read_bytes())) == STEPS
+    # Up to a whole chord: an untrained model's may be a large one.
+    assert STEPS - 20 < len(read_midi(out.read_bytes())) <= STEPS + 8
 
 
 def test_events_of_one_call_chunks_and_steps_agree_over_the_wire(target, chorales):
@@ -220,8 +222,9 @@ def test_events_of_one_call_chunks_and_steps_agree_over_the_wire(target, chorale
 
 def test_what_help_says_is_asked_for_is_what_the_client_asks_for():
     """Twice on purpose: to import the client takes longer than `--help` may."""
-    from client.songs import DEFAULT_STEPS, DEFAULT_TRIES
+    from client.request import DEFAULT_STEPS, DEFAULT_TRIES
     from pipeline.generate_command import generate
 
-    told = {option.name: option.default for option in generate.params}
-    assert (told["steps"], told["tries"]) == (DEFAULT_STEPS, DEFAULT_TRIES)
+    told = {option.name: option for option in generate.params}
+    assert told["steps"].default == DEFAULT_STEPS
+    assert f"(default: {DEFAULT_TRIES})" in told["tries"].help

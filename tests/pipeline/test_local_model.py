@@ -52,7 +52,7 @@ def test_it_says_of_itself_what_its_signature_says(client):
     assert (facts.model, facts.version) == ("segue", 12)
     assert facts.training["parameters"] > 0
     keys = np.array(["codec", "vocabulary", "training", "limits", "signatures"])
-    model = client.connection
+    model = client.caller
     read = model.call("describe", {"keys": keys}).outputs["values"].tolist()
     loaded = model._load()
     signature = loaded.signatures["describe"]
@@ -82,10 +82,10 @@ def test_chunks_are_the_song_too(client):
 
 def test_what_it_has_not_or_refuses_is_told(client):
     with pytest.raises(SegueError, match="has no 'dream'"):
-        client.connection.call("dream", {})
+        client.caller.call("dream", {})
     inputs = {"events": np.zeros((1, 1, 3), np.int32)}
     with pytest.raises((SegueError, KeyError)) as caught:
-        client.connection.call("predict_next", inputs)
+        client.caller.call("predict_next", inputs)
     assert "\n" not in str(caught.value)
 
 
