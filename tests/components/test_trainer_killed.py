@@ -21,7 +21,7 @@ from music.vocabulary import build_vocabulary
 from music.windows import WindowSpec
 
 EPOCHS, STEPS_AN_EPOCH = 6, 12
-KILLS = 20
+KILLS = 12
 STEPS, PITCHES, TICKS = (0, 6, 12, 24), (60, 64, 67, 72), (12, 24, 6, 48)
 
 
