@@ -31,6 +31,7 @@ from client.exchange import (
     DEFAULT_TIMEOUT,
     SETTLED,
     Answer,
+    Asking,
     Connect,
     Exchange,
     Pause,
@@ -48,7 +49,7 @@ from client.targets import DEFAULT_TARGET, listed_address, unknown_host
 from music.errors import SegueError
 
 
-class AsyncConnection:
+class AsyncConnection(Asking):
     """`Connection` for an event loop: the same arguments, answers and errors.
 
     It belongs to the event loop in which its first call is made. Any number of tasks
@@ -67,31 +68,6 @@ class AsyncConnection:
         self._exchange = Exchange(target, model, version, timeout, security)
         self._channel: grpc.aio.Channel | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-
-    @property
-    def target(self) -> str:
-        """The targets, with commas between them."""
-        return self._exchange.peer.where
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self._exchange.peer.model
-
-    @property
-    def version(self) -> int | None:
-        """The version that is asked for; None is the newest."""
-        return self._exchange.version
-
-    @property
-    def timeout(self) -> float:
-        """Seconds that a call may take where it says nothing else."""
-        return self._exchange.timeout
-
-    @property
-    def resolved_version(self) -> int | None:
-        """The version that gave the last answer; None before there was one."""
-        return self._exchange.answered
 
     async def __aenter__(self) -> AsyncConnection:
         return self

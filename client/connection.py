@@ -29,6 +29,7 @@ from client.exchange import (
     DEFAULT_TIMEOUT,
     SETTLED,
     Answer,
+    Asking,
     Connect,
     Exchange,
     Pause,
@@ -51,7 +52,7 @@ __all__ = [
 ]
 
 
-class Connection:
+class Connection(Asking):
     """One gRPC channel to one model; safe to share between threads.
 
     Nothing is sent, and no name is looked up, before the first call. Use it as a
@@ -87,31 +88,6 @@ class Connection:
         self._exchange = Exchange(target, model, version, timeout, security)
         self._channel: grpc.Channel | None = None
         self._opening = threading.Lock()
-
-    @property
-    def target(self) -> str:
-        """The targets, with commas between them."""
-        return self._exchange.peer.where
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self._exchange.peer.model
-
-    @property
-    def version(self) -> int | None:
-        """The version that is asked for; None is the newest."""
-        return self._exchange.version
-
-    @property
-    def timeout(self) -> float:
-        """Seconds that a call may take where it says nothing else."""
-        return self._exchange.timeout
-
-    @property
-    def resolved_version(self) -> int | None:
-        """The version that gave the last answer; None before there was one."""
-        return self._exchange.answered
 
     def __enter__(self) -> Connection:
         return self

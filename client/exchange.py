@@ -323,3 +323,34 @@ def _options(targets: tuple[str, ...], security: Security | None) -> list[tuple[
     if name is not None:
         options.append(("grpc.default_authority", name))
     return options
+
+
+class Asking:
+    """What a connection tells of itself, whether threads or an event loop drive it."""
+
+    _exchange: Exchange
+
+    @property
+    def target(self) -> str:
+        """The targets, with commas between them."""
+        return self._exchange.peer.where
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self._exchange.peer.model
+
+    @property
+    def version(self) -> int | None:
+        """The version that is asked for; None is the newest."""
+        return self._exchange.version
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a call may take where it says nothing else."""
+        return self._exchange.timeout
+
+    @property
+    def resolved_version(self) -> int | None:
+        """The version that gave the last answer; None before there was one."""
+        return self._exchange.answered
