@@ -31,11 +31,13 @@ class Work:
 
     Attributes:
       out: the folder that songs go to.
+      run: of the store, which they go there for.
       model, check: where they are to be had; no check checks nothing.
       common: what all songs have in common.
     """
 
     out: Path
+    run: str
     model: ModelSource
     check: CheckSource | None
     common: BatchSettings
@@ -64,7 +66,7 @@ class MakeSongs(beam.DoFn):
 
     def setup(self) -> None:
         self._opened = self._shared.acquire(lambda: _Opened(self._work))
-        self._store = Store(self._work.out)
+        self._store = Store(self._work.out, self._work.run)
 
     def process(self, jobs: list[Job]) -> Iterator[tuple[int, int]]:
         records = make_batch(

@@ -159,7 +159,7 @@ def _make(
         tries=request.tries if request.original else 0,
         composer=making.composer,
     )
-    work = Work(request.out, making.model, making.check, common)
+    work = Work(request.out, store.run, making.model, making.check, common)
     # Of a song whose record does not suffice the old one must not be taken for the new.
     store.forget([job.identity for job in plan.to_make])
     with _told(store, len(plan.to_make), on_progress):

@@ -10,7 +10,10 @@ could lose, sizes and `verify` find.
     DIR/manifest.*       what they are
     DIR/index.html       the gallery, with DIR/gallery/
     DIR/.segue/records/  the records of a run that is not over
-    DIR/.segue/aside/    files that are being written
+    DIR/.segue/aside/    files that are being written, of each run in a folder of its own
+
+Workers may outlive a run that is killed, for some seconds. The next run removes the folder
+that they write to, so that nothing of theirs can appear among its own.
 """
 
 from __future__ import annotations
@@ -21,7 +24,6 @@ import json
 import os
 import secrets
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,15 +39,21 @@ class Store:
 
     Args:
       folder: DIR.
+      run: the run that a worker writes for; a new one, to begin with.
+
+    Attributes:
+      folder, run: the same.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, run: str | None = None):
         self.folder = Path(folder)
+        # Shards on other machines may have our process's number.
+        self.run = secrets.token_hex(8) if run is None else run
         self._work = self.folder / ".segue"
         self._records = self._work / "records"
 
     def make(self) -> None:
-        """Makes the folders.
+        """Makes the folders, of which a worker needs none made.
 
         Raises:
           SegueError: the system refuses.
@@ -58,7 +66,7 @@ class Store:
 
     @property
     def _aside(self) -> Path:
-        return self._work / "aside"
+        return self._work / "aside" / self.run
 
     @contextlib.contextmanager
     def held(self, shard: str | None) -> Iterator[None]:
@@ -67,18 +75,20 @@ class Store:
         Raises:
           SegueError: another run is using it.
         """
+        kind = "all" if shard is None else f"shard-{shard.replace('/', '-of-')}"
+        self.run = f"{kind}.{self.run}"
         self.make()
         with contextlib.ExitStack() as locks:
+            locks.callback(shutil.rmtree, self._aside, ignore_errors=True)
             # A run over everything excludes all others; shards exclude their own kind.
             how = fcntl.LOCK_EX if shard is None else fcntl.LOCK_SH
             locks.enter_context(self._locked("run.lock", how, wait=False))
-            if shard is None:
-                # Left by a run that was killed; nobody writes there now.
-                shutil.rmtree(self._aside, ignore_errors=True)
-                self.make()
-            else:
-                name = f"shard-{shard.replace('/', '-of-')}.lock"
-                locks.enter_context(self._locked(name, fcntl.LOCK_EX, wait=False))
+            if shard is not None:
+                locks.enter_context(self._locked(f"{kind}.lock", fcntl.LOCK_EX, wait=False))
+            # Of runs that were killed: nobody else may write there now.
+            for left in self._aside.parent.glob("*" if shard is None else f"{kind}.*"):
+                shutil.rmtree(left, ignore_errors=True)
+            self.make()
             yield
 
     @contextlib.contextmanager
@@ -112,8 +122,7 @@ class Store:
         Raises:
           SegueError: the system refuses.
         """
-        # Shards on other machines may have our process's number.
-        aside = self._aside / f"{os.getpid()}-{threading.get_ident()}-{secrets.token_hex(4)}"
+        aside = self._aside / secrets.token_hex(8)
         try:
             with open(aside, "wb") as file:
                 file.write(data)

@@ -18,6 +18,11 @@ def store(tmp_path):
     return made
 
 
+def aside(store):
+    """Files that are being written."""
+    return [path for path in (store.folder / ".segue" / "aside").rglob("*") if path.is_file()]
+
+
 def outputs(*files):
     return [{"path": path, "bytes": size} for path, size in files]
 
@@ -33,12 +38,35 @@ def test_a_file_is_whole_or_not_there(store, monkeypatch):
     monkeypatch.undo()
     assert os.listdir(store.folder / "songs") == ["a.mid"]
     assert (store.folder / "songs" / "a.mid").read_bytes() == b"before"
-    # What was left aside goes with the next run over everything.
-    assert len(os.listdir(store.folder / ".segue" / "aside")) == 2
-    with store.held("1/2"):
-        assert len(os.listdir(store.folder / ".segue" / "aside")) == 2
+    assert len(aside(store)) == 2
+
+
+@pytest.mark.parametrize(
+    ("shard", "goes"),
+    [(None, {"all.a", "shard-1-of-2.b", "shard-2-of-2.c"}), ("2/2", {"shard-2-of-2.c"})],
+)
+def test_what_killed_runs_left_aside_goes_with_the_next_of_their_kind(store, shard, goes):
+    left = store.folder / ".segue" / "aside"
+    for name in ("all.a", "shard-1-of-2.b", "shard-2-of-2.c"):
+        (left / name).mkdir()
+        (left / name / "0").write_bytes(b"half a fi")
+    with Store(store.folder).held(shard):
+        assert goes.isdisjoint(os.listdir(left))
+    assert set(os.listdir(left)) == {
+        "all.a",
+        "shard-1-of-2.b",
+        "shard-2-of-2.c",
+        store.run,
+    } - goes - ({store.run} if shard is None else set())
+
+
+def test_a_worker_that_outlives_its_run_writes_nothing_more(store):
     with store.held(None):
-        assert os.listdir(store.folder / ".segue" / "aside") == []
+        worker = Store(store.folder, store.run)
+        worker.write("songs/a.mid", b"of this run")
+    with Store(store.folder).held(None), pytest.raises(SegueError, match="cannot be written"):
+        worker.write("songs/a.mid", b"late")
+    assert (store.folder / "songs" / "a.mid").read_bytes() == b"of this run"
 
 
 def test_many_threads_write_whole_files(store):
@@ -57,14 +85,14 @@ def test_many_threads_write_whole_files(store):
     for name in names:
         data = (store.folder / name).read_bytes()
         assert (len(data), len(set(data))) == (5000, 1)
-    assert os.listdir(store.folder / ".segue" / "aside") == []
+    assert aside(store) == []
 
 
 def test_a_system_that_refuses_is_told(store, tmp_path):
     (store.folder / "songs" / "taken").mkdir()
     with pytest.raises(SegueError, match="songs/taken cannot be written: .*; choose another --out"):
         store.write("songs/taken", b"data")
-    assert os.listdir(store.folder / ".segue" / "aside") == []
+    assert aside(store) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(SegueError, match="cannot be written"):
         Store(tmp_path / "file").make()
