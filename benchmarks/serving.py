@@ -7,6 +7,7 @@ floating-point operations against the machine's matmul rate, taken in the same r
 
 from __future__ import annotations
 
+import functools
 import statistics
 import subprocess
 import sys
@@ -98,6 +99,13 @@ def _keras_predict() -> float:
 
 def song_flop(prime: int, steps: int) -> float:
     """Floating-point operations of a song's matmuls, with the weights as they are served."""
+    cells, heads = _multiplications()
+    return 2.0 * ((prime - 1 + steps) * cells + steps * heads)
+
+
+@functools.cache
+def _multiplications() -> tuple[int, int]:
+    """(those of a step through the cells, those of the heads of one)."""
     from components.trainer.inference import InferenceModel
     from components.trainer.network import extract_weights
 
@@ -105,7 +113,7 @@ def song_flop(prime: int, steps: int) -> float:
     model = InferenceModel(extract_weights(network, settings), settings, window, vocabulary)
     cells = sum(int(np.prod(kernel.shape)) for kernel in (model.recurrent, *model.cells))
     heads = sum(int(np.prod(kernel.shape)) for kernel in (model.dense, *model.heads))
-    return 2.0 * ((prime - 1 + steps) * cells + steps * heads)
+    return cells, heads
 
 
 def matmul_rate() -> float:
