@@ -8,17 +8,15 @@ listed in music21's own documentation; the demo uses J. S. Bach's chorales.
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import functools
-import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from music.errors import SegueError
 from music.midi import write_midi
+from music.processes import MOST, mapper
 from music.score import song_of_parts
 
 # Somebody's analysis of a piece in Roman numerals; the corpus keeps it beside the score.
@@ -110,8 +108,8 @@ def export(
         raise SegueError(f"cannot make the folder {folder}: {error.strerror}") from None
     written: list[Path] = []
     wanted = len(paths) if limit is None else min(limit, len(paths))
-    workers = min(os.cpu_count() or 1, 8)
-    with _mapper(workers, wanted) as each:
+    workers = min(os.cpu_count() or 1, MOST)
+    with mapper(wanted, SONGS_WORTH_A_PROCESS) as each:
         # A few scores ahead of what is needed keep all workers busy without
         # reading a whole composer for a handful of songs.
         for start in range(0, len(paths), 4 * workers):
@@ -130,18 +128,6 @@ def export(
     if not written:
         raise SegueError(f"none of {composer}'s {len(paths)} scores could be written as MIDI")
     return written
-
-
-@contextlib.contextmanager
-def _mapper(workers: int, songs: int) -> Iterator[Callable[..., Iterable[Path | None]]]:
-    """`map`, by several processes where the songs are worth their start."""
-    if workers == 1 or songs < SONGS_WORTH_A_PROCESS * workers:
-        yield map
-        return
-    # Spawned: a fork of a process with threads, TensorFlow's say, may never wake up.
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, spawn) as pool:
-        yield pool.map
 
 
 def _export_one(path: Path, target: Path, parts: int | None) -> Path | None:

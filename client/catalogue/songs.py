@@ -24,7 +24,7 @@ from client.shaping import Shape, shape_song
 from music.errors import SegueError, printable
 from music.measures import degeneration, describe, signs
 from music.measures.reference import plain
-from music.midi import read_midi, write_midi
+from music.midi import read_midi
 from music.roll import piano_roll
 from music.song import TICKS_PER_QUARTER, Song
 
@@ -71,10 +71,12 @@ def make_batch(
     """
     facts = client.describe()
     wishes: dict[int, Wish] = {}
+    read: dict[int, bytes] = {}
     failed: dict[int, SegueError] = {}
     for index, job in enumerate(jobs):
         try:
-            prime = _prime(job, facts, common.prime_length)
+            read[index] = _read(job)
+            prime = _prime(job, read[index], facts, common.prime_length)
             sampling = dataclasses.replace(common.sampling, seed=job.seed)
             wishes[index] = Wish(prime, common.steps, sampling, common.ending)
         except SegueError as error:
@@ -87,7 +89,7 @@ def make_batch(
         files: dict[str, bytes] = {}
         if not isinstance(song, SegueError):
             try:
-                record, files = _finish(job, facts, wishes[index], song, check, common)
+                record, files = _finish(job, read[index], facts, wishes[index], song, check, common)
             except SegueError as error:
                 song = error
         if isinstance(song, SegueError):
@@ -100,11 +102,11 @@ def make_batch(
     return records
 
 
-def _prime(job: Job, facts: ModelFacts, length: int) -> Prime:
-    """The section that a song goes on from.
+def _read(job: Job) -> bytes:
+    """The file of the song that is gone on from.
 
     Raises:
-      SegueError: there is none.
+      SegueError: it is none, or no longer the one that was planned with.
     """
     if job.problem is not None:
         raise SegueError(job.problem)
@@ -114,6 +116,15 @@ def _prime(job: Job, facts: ModelFacts, length: int) -> Prime:
         raise SegueError(f"it can no longer be read: {error.strerror or error}") from None
     if hashlib.sha256(data).hexdigest() != job.source_sha256:
         raise SegueError("it changed while the catalogue was being regenerated; run again")
+    return data
+
+
+def _prime(job: Job, data: bytes, facts: ModelFacts, length: int) -> Prime:
+    """The section that a song goes on from.
+
+    Raises:
+      SegueError: there is none.
+    """
     prime = section_of(read_midi(data, job.title), facts.codec, length, job.seed)
     least = max(facts.limits.min_prime, 1)
     if len(prime) < least:
@@ -125,6 +136,7 @@ def _prime(job: Job, facts: ModelFacts, length: int) -> Prime:
 
 def _finish(
     job: Job,
+    source: bytes,
     facts: ModelFacts,
     wish: Wish,
     made: Made,
@@ -143,7 +155,7 @@ def _finish(
         _put(files, "song", _format_of(ending), f"{job.stem}{ending}", data)
         for ending, data in render(song, formats, provenance, common.rendering).items()
     ]
-    outputs += _original(job, wish.prime.song, files, formats)
+    outputs += _original(job, source, wish.prime.song, files, formats)
     bar, tempo = whole_bar(song), song.tempo or 120.0
     measured = signs(song)
     flags = [] if check is None else degeneration(measured, check.bounds)
@@ -181,12 +193,10 @@ def originality_facts(checked: Checked) -> dict[str, Any]:
 
 
 def _original(
-    job: Job, song: Song, files: dict[str, bytes], formats: Sequence[str]
+    job: Job, source: bytes, song: Song, files: dict[str, bytes], formats: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """What a song is held beside: the one that it goes on from, as it was read."""
-    outputs = [
-        _put(files, "original", "midi", f"{job.stem}.original.mid", write_midi(song, "as read"))
-    ]
+    """What a song is held beside: the one that it goes on from, byte for byte."""
+    outputs = [_put(files, "original", "midi", f"{job.stem}.original.mid", source)]
     if "roll" in formats:
         roll = piano_roll(song, ".svg")
         outputs.append(_put(files, "original", "roll", f"{job.stem}.original.roll.svg", roll))

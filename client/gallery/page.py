@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from client.gallery.entries import keys_of, list_entry, number_or_none, song_entry, verdict
 from client.output import write_atomically
 from music.errors import SegueError, printable
+from music.processes import mapper
 
 INDEX, ASSETS = "index.html", "gallery"
 
 # A script of data ends with the song that fills it, by count or by numbers of notes.
 SONGS_A_SCRIPT = 24
 NOTES_A_SCRIPT = 60_000
+SONGS_WORTH_A_PROCESS = 100  # its imports take as long as reading half of them
 
 _PACKAGE = Path(__file__).parent
 _SCRIPTS = ("kit.js", "player.js", "roll.js", "list.js", "certificate.js", "song.js", "main.js")
@@ -90,16 +93,16 @@ def _batches(
     """(place, entry, stamp) of the songs of one script after the other."""
     batch: list[tuple[int, dict[str, Any], str]] = []
     notes = 0
-    for index, record in enumerate(records):
-        entry, stamp = song_entry(folder, record)
-        batch.append((index, entry, stamp))
-        tracks = (entry["song"], entry["original"])
-        notes += sum(len(track["notes"]) // 5 for track in tracks if track)
-        if len(batch) == SONGS_A_SCRIPT or notes >= NOTES_A_SCRIPT:
+    with mapper(len(records), SONGS_WORTH_A_PROCESS, chunk=16) as each:
+        for index, (entry, stamp) in enumerate(each(partial(song_entry, folder), records)):
+            batch.append((index, entry, stamp))
+            tracks = (entry["song"], entry["original"])
+            notes += sum(len(track["notes"]) // 5 for track in tracks if track)
+            if len(batch) == SONGS_A_SCRIPT or notes >= NOTES_A_SCRIPT:
+                yield batch
+                batch, notes = [], 0
+        if batch:
             yield batch
-            batch, notes = [], 0
-    if batch:
-        yield batch
 
 
 def _data_name(script: int) -> str:
