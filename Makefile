@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Bytecode that is not kept costs 10 s at every start of TFX.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests share the cores by files; what takes the machine for itself does not.
+# Tests share the cores by files.
 WORKERS ?= 2
 PYTEST := $(PY) -m pytest
 SHARED := -n $(WORKERS) --dist loadscope
@@ -29,7 +29,7 @@ test: setup ## Run the tests that do not take minutes
 	@$(PYTEST) $(SHARED) -m "not slow"
 
 test-slow: setup ## Run the tests that take minutes
-	@$(PYTEST) -m slow
+	@$(PYTEST) $(SHARED) -m slow
 
 test-all: test test-slow ## Run every test
 

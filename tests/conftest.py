@@ -7,6 +7,7 @@ passes because a term is missing.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -23,20 +24,31 @@ REPOSITORY = Path(__file__).parents[1]
 SHARED_SONGS = REPOSITORY.parent / "shared" / "data" / "openscore-lieder"
 
 
+# Tests and fixtures that take the one run of the pipeline, or what rests on it.
+ONE_RUN = re.compile(r"def \w+\([^)]*\b(first_run|root_copy|target)\b")
+OF_PIPELINES = ("tests/pipeline/", "tests/kubeflow/")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Where several processes share the tests, what shares a fixture stays together.
 
-    A file's tests go to one process, and those of the one pipeline run as well.
+    A file's tests go to one process, and all files that need the one pipeline run to the
+    same.
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    one_run = ("tests/pipeline/", "tests/kubeflow/test_proof.py")
+    @functools.cache
+    def scope(path: str) -> str:
+        if path.startswith(OF_PIPELINES) and ONE_RUN.search(
+            (config.rootpath / path).read_text("utf-8")
+        ):
+            return "the one run"
+        return path
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.split("::", 1)[0]
-            return "tests/pipeline" if path.startswith(one_run) else path
+            return scope(nodeid.split("::", 1)[0])
 
     return ByFile(config, log)
 
