@@ -52,10 +52,11 @@ def find_properties(parameters: Parameters, nodes: Collection[str]) -> dict[str,
 
     from components.progress import report
     from kubeflow.compiler import node_properties
-    from pipeline.beam_options import check_beam
+    from pipeline.beam_options import check_beam, check_job_server
     from pipeline.local_runner import check_root, check_service
 
     check_beam(config.beam_pipeline_args)
+    check_job_server(config.beam_pipeline_args)
     check_root(config)
     check_service(config)
     properties = node_properties(config)

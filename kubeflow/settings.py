@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kubeflow.mounts import to_path
 from music.errors import SegueError
 
 # What the backend takes for a pipeline's name.
@@ -32,6 +33,8 @@ _KEY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 )
 _VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
+# Where backends keep artifacts that are told nothing else.
+DEFAULT_PIPELINE_ROOT = "minio://mlpipeline/v2/artifacts"
 _EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
 _TOLERATION = ("key", "operator", "value", "effect")
 
@@ -189,6 +192,26 @@ def check_path(what: str, path: str, settings: KubeflowSettings) -> None:
         raise SegueError(
             f"{what} {path} lies on no volume, so the tasks could not share it; mounted are: "
             f"{mounts or 'none'} (kubeflow.volumes)"
+        )
+
+
+def check_shared_artifacts(settings: KubeflowSettings) -> None:
+    """Refuses tasks that hand their work to workers who do not see what the tasks are handed.
+
+    The launcher puts artifacts into each task's own container, unless a volume is mounted
+    there (kubeflow/mounts.py).
+
+    Raises:
+      SegueError: none is.
+    """
+    uri = settings.pipeline_root or DEFAULT_PIPELINE_ROOT
+    path = to_path(uri, "/")
+    if not settings.mounted(path):
+        scheme, _, rest = uri.partition("://")
+        bucket = to_path(f"{scheme}://{rest.partition('/')[0]}", "/")
+        raise SegueError(
+            f"Beam's workers would not see the artifacts of {uri}; mount a claim at {bucket} "
+            "(kubeflow.volumes), and in the workers' pods"
         )
 
 

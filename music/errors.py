@@ -7,6 +7,8 @@ command line prints that line and exits with 1; any other exception is a bug
 of ours, and its trace goes to the log.
 """
 
+import re
+
 
 def printable(line: str) -> str:
     """Text with names from outside in it, without what breaks a line or a terminal."""
@@ -38,11 +40,24 @@ class MidiError(SegueError):
         return type(self), (self.reason, self.detail)
 
 
+# How Beam tells of an error in another process: by the text of its trace.
+_TOLD = re.compile(r"^music\.errors\.(?:SegueError|MidiError): (.*)$", re.MULTILINE)
+# What Beam adds to the message of an error in a stage.
+_REMARK = re.compile(r"(?: \[while running '[^']*'\])+$")
+
+
 def find_segue_error(error: BaseException) -> SegueError | None:
-    """The SegueError behind an error that a library wrapped; None when there is none."""
+    """The SegueError behind an error that a library wrapped; None when there is none.
+
+    Its message is the line that was raised, also where Beam has added to it, or tells of
+    it from another process, by its text alone.
+    """
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, SegueError):
-            return seen
+        told = [str(seen)] if isinstance(seen, SegueError) else _TOLD.findall(str(seen))
+        if told:
+            line = _REMARK.sub("", told[-1])
+            same = isinstance(seen, SegueError) and line == told[-1]
+            return seen if same else SegueError(line)  # type: ignore[return-value]
         seen = seen.__cause__ or seen.__context__
     return None

@@ -30,7 +30,7 @@ from pipeline.kubeflow_command import (
 from pipeline.listen_command import listen
 from pipeline.models_commands import models
 from pipeline.options import AS_JSON as _AS_JSON
-from pipeline.options import DEFAULT_ROOT, counter
+from pipeline.options import BEAM, DEFAULT_ROOT, beam_override, counter
 from pipeline.options import ROOT as _ROOT
 from pipeline.regenerate_command import regenerate
 from pipeline.report_command import report
@@ -141,6 +141,7 @@ def pipeline() -> None:
 @click.option(
     "--tune", is_flag=True, help="Search for better settings first (tuning.* says where)."
 )
+@BEAM
 @click.option("--no-cache", is_flag=True, help="Run every step, also those that have not changed.")
 @kubeflow_options
 @_AS_JSON
@@ -153,6 +154,7 @@ def pipeline_run(
     root: Path,
     overrides: tuple[str, ...],
     tune: bool,
+    beam: tuple[str, ...],
     no_cache: bool,
     as_json: bool,
     **cluster: Any,
@@ -163,6 +165,7 @@ def pipeline_run(
 
     if tune:
         overrides = (*overrides, "tuning.enabled=true")
+    overrides = (*overrides, *beam_override(beam))
     if engine == "kubeflow":
         verbose = ctx.obj["verbose"]
         done = run_on_kubeflow(data, root, preset, overrides, not no_cache, cluster, verbose)

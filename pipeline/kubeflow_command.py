@@ -115,9 +115,10 @@ def run_on_kubeflow(
     root = Path(CLUSTER_ROOT) if root == DEFAULT_ROOT else root
     parameters = Parameters(str(data), str(root), preset, 0, tuple(own))
     _check_preset(preset)
-    parameters.configuration()
+    config = parameters.configuration()
     for name in ("data", "root"):
         check_path(name, getattr(parameters, name), settings)
+    _check_beam(config.beam_pipeline_args, settings)
     endpoint = None
     if cluster["endpoint"] and not cluster["compile_only"]:
         endpoint = Endpoint(cluster["endpoint"], cluster["token"] or "", cluster["namespace"] or "")
@@ -160,6 +161,17 @@ def _require_kfp() -> None:
 
     if importlib.util.find_spec("kfp") is None:
         raise SegueError("kfp is not installed; pip install 'segue[kubeflow]'")
+
+
+def _check_beam(arguments: Sequence[str], settings: Any) -> None:
+    if not arguments:
+        return  # Beam takes seconds to be imported
+    from kubeflow.settings import check_shared_artifacts
+    from pipeline.beam_options import check_beam, is_remote
+
+    check_beam(arguments)
+    if is_remote(arguments):
+        check_shared_artifacts(settings)
 
 
 def _check_preset(preset: str) -> None:

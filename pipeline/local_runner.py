@@ -41,10 +41,11 @@ def run_locked(config: Configuration) -> None:
     """
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    from pipeline.beam_options import check_beam
+    from pipeline.beam_options import check_beam, check_job_server
     from pipeline.graph import create_pipeline
 
     check_beam(config.beam_pipeline_args)
+    check_job_server(config.beam_pipeline_args)
     check_root(config)
     check_service(config)
     LocalDagRunner().run(create_pipeline(config))
@@ -72,10 +73,11 @@ def run_windows_locked(config: Configuration) -> None:
     """
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    from pipeline.beam_options import check_beam
+    from pipeline.beam_options import check_beam, check_job_server
     from pipeline.graph import create_windows_pipeline
 
     check_beam(config.beam_pipeline_args)
+    check_job_server(config.beam_pipeline_args)
     check_root(config)
     LocalDagRunner().run(create_windows_pipeline(config))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -18,6 +19,25 @@ ROOT = click.option(
     show_default=True,
     help="Folder of everything that a pipeline makes.",
 )
+BEAM = click.option(
+    "--beam",
+    multiple=True,
+    metavar="ARGUMENT",
+    help="An argument for Beam (--beam=--runner=PortableRunner), or @FILE with one a line.",
+)
+
+
+def beam_override(given: Sequence[str]) -> list[str]:
+    """What `--beam` says, as a setting of the pipeline; none where nothing is said.
+
+    Raises:
+      SegueError: a file of arguments cannot be read.
+    """
+    if not given:
+        return []
+    from pipeline.beam_options import read_arguments
+
+    return [f"beam_pipeline_args={json.dumps(read_arguments(given))}"]
 
 
 def counter(what: str) -> Callable[[int, int], None]:

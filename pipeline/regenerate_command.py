@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from music.errors import SegueError, printable
-from pipeline.options import AS_JSON, DEFAULT_ROOT
+from pipeline.options import AS_JSON, BEAM, DEFAULT_ROOT
 from pipeline.song_options import (
     formats_option,
     sampling_of,
@@ -59,7 +59,7 @@ _SHOWN = 10
 @click.option("--shard", help="Only a share of them: 1/4, 2/4 ..., each on a machine of its own.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Songs made together.")
 @click.option("--workers", type=int, help="Processes (default: one a core).")
-@click.option("--beam", multiple=True, help="An argument for Beam: --beam=--runner=FlinkRunner.")
+@BEAM
 @click.option("--retry", is_flag=True, help="Try songs again that failed before.")
 @click.option(
     "--prune", is_flag=True, help="Delete songs of earlier runs that are no longer asked for."
@@ -82,7 +82,8 @@ def regenerate(
         return
     request = _request(catalogue, out, values)
     _check(request)
-    facts, making = _find(values, _workers(values["workers"]))
+    beam = _beam(values["beam"], _workers(values["workers"]))
+    facts, making = _find(values, beam)
     if values["dry_run"]:
         from client.catalogue.run import plan_run
 
@@ -144,7 +145,23 @@ def _workers(asked: int | None) -> int:
     return asked
 
 
-def _find(values: dict[str, Any], workers: int) -> tuple[ModelFacts, Making]:
+def _beam(given: tuple[str, ...], workers: int) -> tuple[str, ...]:
+    """Beam's arguments: as they are given, else a process for every worker here."""
+    from pipeline.beam_options import beam_arguments, check_beam, check_job_server, read_arguments
+
+    arguments = read_arguments(given)
+    if not any(one.startswith("--runner") for one in arguments):
+        spread = [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
+        # Named, since later Beams may choose a runner that has to be downloaded.
+        arguments = ["--runner=DirectRunner", *(spread if workers > 1 else []), *arguments]
+    if not given:
+        return tuple(arguments)  # Beam is not imported before it is needed
+    check_beam(arguments)
+    check_job_server(arguments)
+    return tuple(beam_arguments(arguments))
+
+
+def _find(values: dict[str, Any], arguments: tuple[str, ...]) -> tuple[ModelFacts, Making]:
     """The model, what it says of itself, and how songs are made with it."""
     from client.catalogue.models import ServerModel
     from client.catalogue.run import Making
@@ -154,7 +171,8 @@ def _find(values: dict[str, Any], workers: int) -> tuple[ModelFacts, Making]:
 
     root = values["root"]
     if values["target"] is None:
-        model: Any = SavedModel.in_service(root, values["model_version"])
+        # Workers begin in folders of their own.
+        model: Any = SavedModel.in_service(root.absolute(), values["model_version"])
     else:
         model = ServerModel(
             values["target"],
@@ -166,24 +184,19 @@ def _find(values: dict[str, Any], workers: int) -> tuple[ModelFacts, Making]:
         facts = GenerationClient(caller).describe()
     check = reference = composer = None
     try:
-        found = find_original(root, facts)
+        found = find_original(root.absolute(), facts)
         found.open()
         check, reference, composer = found, found.sha256, found.composer
     except SegueError as error:
         if values["original"]:
             raise
         click.echo(f"originality is not checked: {error}", err=True)
-    arguments = list(values["beam"])
-    if not any(one.startswith("--runner") for one in arguments):
-        spread = [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
-        # Named, since later Beams may choose a runner that has to be downloaded.
-        arguments = ["--runner=DirectRunner", *(spread if workers > 1 else []), *arguments]
     return facts, Making(
         model,
         check,
         reference,
         composer,
-        tuple(arguments),
+        arguments,
         gallery=not values["no_gallery"],
         prune=values["prune"],
     )

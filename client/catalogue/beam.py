@@ -2,14 +2,14 @@
 
 The pipeline is three steps: the batches, spread over the workers, each through a model.
 What a worker makes it writes itself, song by song, so that nothing is lost with a run
-that is killed; what comes back is only how many there were.
+that is killed; what comes back is only how many there were. A worker may be a process in
+another folder, or on another machine that sees the same paths: it is told whole ones.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from client.catalogue.plan import Job
 from client.catalogue.songs import BatchSettings, make_batch
 from client.catalogue.store import Store
 from client.generation import GenerationClient
-from music.errors import SegueError
+from music.errors import SegueError, find_segue_error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,22 +98,7 @@ def run_batches(batches: Sequence[list[Job]], work: Work, arguments: Sequence[st
                 | "MakeSongs" >> beam.ParDo(MakeSongs(work, Shared()))
             )
     except Exception as error:
-        line = _line_of(error)
-        if line is None:
+        cause = find_segue_error(error)
+        if cause is None:
             raise
-        raise SegueError(line) from error
-
-
-def _line_of(error: Exception) -> str | None:
-    """What a worker's SegueError said, however Beam tells of it; None where it was none.
-
-    A worker in this process raises it, with a remark of Beam's behind it; from another
-    process comes the text of its trace.
-    """
-    told = str(error)
-    if not isinstance(error, SegueError):
-        lines = re.findall(r"^music\.errors\.(?:SegueError|MidiError): (.*)$", told, re.MULTILINE)
-        if not lines:
-            return None
-        told = lines[-1]
-    return re.sub(r"( \[while running '[^']*'\])+$", "", told)
+        raise SegueError(str(cause)) from error

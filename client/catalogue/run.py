@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from client.catalogue.songs import BatchSettings
 from client.catalogue.store import PAGE, Store
 from client.catalogue.verify import strangers
 from client.generation import ModelFacts
+from client.rendering import RenderSettings
 
 if TYPE_CHECKING:
     from client.catalogue.models import CheckSource, ModelSource
@@ -155,15 +157,27 @@ def _make(
         model=plan.model,
         ending=request.ending,
         shape=request.shape,
-        rendering=request.rendering,
+        rendering=_found_anywhere(request.rendering),
         tries=request.tries if request.original else 0,
         composer=making.composer,
     )
-    work = Work(request.out, store.run, making.model, making.check, common)
+    work = Work(request.out.absolute(), store.run, making.model, making.check, common)
     # Of a song whose record does not suffice the old one must not be taken for the new.
     store.forget([job.identity for job in plan.to_make])
     with _told(store, len(plan.to_make), on_progress):
-        run_batches(batches(plan.to_make, request.batch), work, making.beam)
+        jobs = [dataclasses.replace(job, path=_whole(job.path)) for job in plan.to_make]
+        run_batches(batches(jobs, request.batch), work, making.beam)
+
+
+def _whole(path: bytes) -> bytes:
+    """A path that a worker finds, whatever folder it begins in."""
+    return os.path.join(os.getcwdb(), path)
+
+
+def _found_anywhere(rendering: RenderSettings) -> RenderSettings:
+    if rendering.soundfont is None:
+        return rendering
+    return dataclasses.replace(rendering, soundfont=rendering.soundfont.absolute())
 
 
 @contextmanager

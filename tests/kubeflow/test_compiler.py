@@ -208,6 +208,13 @@ def test_each_node_is_told_its_properties_with_whole_numbers_whole(midi):
     assert json.loads(found["MidiParser"])["exec_properties"]["data"] == str(midi)
 
 
+def test_each_node_is_told_who_does_beams_work(midi):
+    arguments = ["--runner=FlinkRunner", "--sdk_container_image=segue:1-worker"]
+    found = properties(midi, f"beam_pipeline_args={json.dumps(arguments)}")
+    for node in ("MidiParser", "WindowGenerator", "StatisticsGen", "Evaluator"):
+        assert json.loads(found[node])["beam"] == arguments
+
+
 def test_what_a_local_run_would_reuse_stays_the_same(midi):
     """The backend reuses a task whose properties and inputs are the same."""
 

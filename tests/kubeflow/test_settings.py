@@ -12,6 +12,7 @@ from kubeflow.settings import (
     check_namespace,
     check_package,
     check_path,
+    check_shared_artifacts,
     load_settings,
 )
 from music.errors import SegueError
@@ -123,6 +124,28 @@ def test_folders_must_lie_on_a_volume():
             check_path("data", path, settings)
     with pytest.raises(SegueError, match="^root /segueroot lies on no volume.*segue at /segue"):
         check_path("root", "/segueroot", settings)
+
+
+@pytest.mark.parametrize(
+    ("pipeline_root", "bucket"),
+    [
+        ("", "/minio/mlpipeline"),
+        ("minio://mlpipeline/v2/artifacts", "/minio/mlpipeline"),
+        ("gs://music/runs/a", "/gcs/music"),
+        ("s3://music", "/s3/music"),
+    ],
+)
+def test_artifacts_that_only_their_task_would_see_are_refused(pipeline_root, bucket):
+    def settings(**volumes):
+        return KubeflowSettings(
+            image="segue:1", pipeline_root=pipeline_root, volumes={"segue": "/segue", **volumes}
+        )
+
+    with pytest.raises(SegueError, match=f"^Beam's workers would not .* a claim at {bucket} "):
+        check_shared_artifacts(settings())
+    with pytest.raises(SegueError):
+        check_shared_artifacts(settings(artifacts="/minio/another"))
+    check_shared_artifacts(settings(artifacts=bucket))
 
 
 def test_namespaces_are_those_of_kubernetes():

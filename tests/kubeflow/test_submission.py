@@ -300,6 +300,21 @@ def test_what_is_refused_is_refused_at_once_in_one_line(segue, one_line, argumen
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--runner=NopeRunner"], "beam_pipeline_args: Beam has no runner 'NopeRunner'"),
+        (
+            ["--runner=FlinkRunner", "--flink_master=flink:8081", "--environment_config=segue:1"],
+            "Beam's workers would not see the artifacts of minio://mlpipeline/v2/artifacts; mount",
+        ),
+    ],
+)
+def test_what_beams_workers_could_not_do_is_one_line(segue, one_line, arguments, words):
+    line = one_line(segue(*COMMON, *(f"--beam={one}" for one in arguments)))
+    assert line.startswith(words)
+
+
 def test_the_cluster_s_options_are_refused_on_this_machine(segue, one_line, tmp_path):
     for option in ("image", "endpoint"):
         ran = segue("pipeline", "run", "--data", tmp_path, f"--{option}", "segue:1")

@@ -1,9 +1,31 @@
 """Beam's arguments are passed on, and wrong ones are one line before anything runs."""
 
+import socket
+from pathlib import Path
+
 import pytest
 
 from music.errors import SegueError
-from pipeline.beam_options import beam_arguments, check_beam
+from pipeline.beam_options import (
+    MAX_FILE_BYTES,
+    beam_arguments,
+    check_beam,
+    check_job_server,
+    is_remote,
+    read_arguments,
+)
+
+REPOSITORY = Path(__file__).parents[2]
+UNUSED = "--sdk_container_image=unused"
+POOL = ["--environment_type=EXTERNAL", "--environment_config=localhost:50000"]
+PORTABLE = ["--runner=PortableRunner", "--job_endpoint=localhost:8099"]
+DATAFLOW = [
+    "--runner=DataflowRunner",
+    "--project=my-project",
+    "--region=europe-west1",
+    "--temp_location=gs://my-bucket/beam",
+    "--sdk_container_image=registry.example.com/segue:1-dataflow",
+]
 
 
 @pytest.mark.parametrize(
@@ -13,10 +35,18 @@ from pipeline.beam_options import beam_arguments, check_beam
         ("--direct_num_workers=3", "--direct_running_mode=multi_threading"),
         ("--direct_num_workers", "3"),
         ("--runner=DirectRunner",),
-        ("--runner=FlinkRunner", "--flink_master=localhost:8081", "--an_option_of_its_own=1"),
-        ("--runner=PortableRunner", "--job_endpoint=embed"),
+        ("--runner=FlinkRunner",),
+        ("--runner=flink", "--flink_master=localhost:8081", "--an_option_of_its_own=1", *POOL),
+        ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"),
+        (*PORTABLE, *POOL),
+        (*PORTABLE, "--environment_type=EXTERNAL",
+         "--environment_options=external_service_address=localhost:50000"),
+        (*PORTABLE, "--environment_config=registry.example.com/segue:1-worker"),
+        (*PORTABLE, "--environment_type=PROCESS", '--environment_config={"command": "/boot"}'),
+        (*PORTABLE, "--setup_file=./setup.py"),
+        DATAFLOW,
     ],
-)
+)  # fmt: skip
 def test_what_beam_knows_passes(arguments):
     check_beam(arguments)
 
@@ -29,9 +59,31 @@ def test_what_beam_knows_passes(arguments):
         (["--runner=NopeRunner"], "Beam has no runner 'NopeRunner'"),
         (["--no_such_option=3"], "the DirectRunner does not know --no_such_option=3"),
         (["--direct_num_worker_count=3"], "does not know --direct_num_worker_count=3"),
+        (["--job_endpoint=localhost:8099"], "says nothing to the DirectRunner"),
+        (POOL, "--environment_type=EXTERNAL says nothing to the DirectRunner"),
+        (["--runner=PortableRunner", *POOL], "has no job server; add --job_endpoint=HOST:PORT"),
+        (["--runner=PortableRunner", "--job_endpoint=here", *POOL], "=here is no address"),
+        ([*PORTABLE[:1], "--job_endpoint=localhost:99999", *POOL], "is no address"),
+        ([*PORTABLE, "--artifact_endpoint=8098", *POOL], "--artifact_endpoint=8098 is no address"),
+        (PORTABLE, "would be of Beam's own image, which has no Segue"),
+        (["--runner=FlinkRunner", "--flink_master=flink:8081"], "which has no Segue"),
+        ([*PORTABLE, "--environment_type=external"], "must be one of DOCKER, EXTERNAL, PROCESS"),
+        ([*PORTABLE, "--environment_type=EXTERNAL"], "has no worker pool"),
+        ([*PORTABLE, "--environment_type=PROCESS"], "has nothing to start"),
+        (
+            [*PORTABLE, *POOL, "--environment_options=process_command=/boot"],
+            "Option process_command is not compatible with environment type EXTERNAL",
+        ),
+        *(
+            ([one for one in DATAFLOW if not one.startswith(f"--{name}")], f"needs --{name}")
+            for name in ("project", "region", "temp_location")
+        ),
+        (DATAFLOW[:-1], "would be of Beam's own image"),
+        ([*DATAFLOW, "--temp_location=/tmp/beam"], "it must be gs://BUCKET/FOLDER"),
+        ([*DATAFLOW, "--machine_typo=e2"], "the DataflowRunner does not know --machine_typo=e2"),
     ],
 )
-def test_what_beam_does_not_know_is_one_line(arguments, words, capfd):
+def test_what_cannot_work_is_one_line(arguments, words, capfd):
     with pytest.raises(SegueError) as caught:
         check_beam(arguments)
     assert words in str(caught.value)
@@ -39,11 +91,72 @@ def test_what_beam_does_not_know_is_one_line(arguments, words, capfd):
     assert not capfd.readouterr().err
 
 
-def test_tfx_does_not_pack_itself_for_workers_on_this_machine():
-    image = "--sdk_container_image=unused"
-    assert beam_arguments([]) == [image]
-    assert beam_arguments(["--direct_num_workers=2"]) == ["--direct_num_workers=2", image]
+def test_tfx_does_not_pack_itself_for_workers_that_have_it_or_are_not_sent_it():
+    assert beam_arguments([]) == [UNUSED]
+    assert beam_arguments(["--direct_num_workers=2"]) == ["--direct_num_workers=2", UNUSED]
     own = ["--sdk_container_image=ours"]
     assert beam_arguments(own) == own
-    flink = ["--runner=FlinkRunner"]
-    assert beam_arguments(flink) == flink
+    assert beam_arguments([*PORTABLE, *POOL]) == [*PORTABLE, *POOL, UNUSED]
+    flink = ["--runner=FlinkRunner", "--environment_config=ours:1", "--flink_master=flink:8081"]
+    assert beam_arguments(flink) == [*flink, "--sdk_container_image=ours:1"]
+    packed = [*PORTABLE, "--setup_file=./setup.py"]
+    assert beam_arguments(packed) == packed
+    assert beam_arguments(DATAFLOW) == DATAFLOW
+
+
+def test_workers_are_elsewhere_with_every_runner_but_the_direct_one():
+    assert not is_remote([])
+    assert not is_remote(["--runner=direct"])
+    assert is_remote([*PORTABLE, *POOL])
+    assert is_remote(["--runner=FlinkRunner"])
+    assert is_remote(DATAFLOW)
+
+
+def test_a_file_holds_an_argument_a_line(tmp_path):
+    file = tmp_path / "beam.args"
+    file.write_text("# a cluster\n\n--runner=FlinkRunner\n  # and how\n --x=a b \n")
+    assert read_arguments(["--y", f"@{file}"]) == ["--y", "--runner=FlinkRunner", "--x=a b"]
+    assert read_arguments(["--y=@z"]) == ["--y=@z"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "No such file or directory"),
+        (b"runner: FlinkRunner\n", "'runner: FlinkRunner' is no argument; write --name=value"),
+        (b"--x=\xff\n", "is not text in UTF-8"),
+        (b"#" * (MAX_FILE_BYTES + 1), "more than 65,536 bytes"),
+    ],
+)
+def test_a_file_of_another_kind_is_one_line(tmp_path, content, words):
+    file = tmp_path / "beam.args"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SegueError) as caught:
+        read_arguments([f"@{file}"])
+    assert words in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["flink", "dataflow"])
+def test_the_files_that_users_adapt_are_taken(name):
+    arguments = read_arguments([f"@{REPOSITORY / 'kubeflow' / name / 'beam.args'}"])
+    check_beam(arguments)
+    assert is_remote(arguments)
+    assert any("image" in one for one in beam_arguments(arguments))
+
+
+def test_a_job_server_that_is_not_there_is_told_at_once():
+    check_job_server([])
+    with socket.create_server(("localhost", 0)) as server:
+        endpoint = f"localhost:{server.getsockname()[1]}"
+        check_job_server(["--runner=PortableRunner", f"--job_endpoint={endpoint}"])
+    with pytest.raises(SegueError, match=f"no job server at {endpoint} .*; start it"):
+        check_job_server(["--runner=PortableRunner", f"--job_endpoint={endpoint}"])
+
+
+def test_flinks_own_job_server_takes_java(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SegueError, match="with 'java', which is not there"):
+        check_job_server(["--runner=FlinkRunner"])
+    check_job_server(["--runner=FlinkRunner", "--flink_submit_uber_jar"])
