@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -47,13 +48,12 @@ class _Opened:
     """A model and a check that the threads of a worker share."""
 
     def __init__(self, work: Work):
-        self._open = contextlib.ExitStack()
-        caller = self._open.enter_context(work.model.open())
+        opened = contextlib.ExitStack()
+        caller = opened.enter_context(work.model.open())
+        # At the latest before the interpreter ends, while the model's libraries are there.
+        weakref.finalize(self, opened.close)
         self.client = GenerationClient(caller)
         self.check = None if work.check is None else work.check.open()
-
-    def __del__(self) -> None:
-        self._open.close()
 
 
 class MakeSongs(beam.DoFn):

@@ -146,6 +146,11 @@ def test_the_pool_listens_where_flink_is_told_that_it_does(arguments, pool):
     assert pool["image"] == f"{IMAGE}-worker"
 
 
+def test_a_pool_has_a_process_for_each_slot(arguments, session):
+    slots = session["flinkConfiguration"]["taskmanager.numberOfTaskSlots"]
+    assert arguments["sdk_worker_parallelism"] == slots
+
+
 def mounts(container: dict[str, Any], volumes: list[dict[str, Any]]) -> dict[str, str]:
     """Where a container has each claim."""
     claims = {
