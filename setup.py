@@ -26,6 +26,7 @@ DATA = [
     "**/*.svg",
     "**/*.mid",
     "**/Dockerfile*",
+    "**/*.args",
     # Software of others goes nowhere without its licence.
     "**/vendor/*",
 ]

@@ -140,8 +140,10 @@ def _environment(runner: str, options: dict[str, Any]) -> str:
     """Where a portable runner has its workers from."""
     if options["environment_type"]:
         return options["environment_type"]
-    local = runner == FLINK and options["flink_master"] in ("[local]", "[auto]")
-    return _LOOPBACK if local and not options["job_endpoint"] else _DOCKER
+    # As these runners have it where they start all that they need here.
+    flink = runner == FLINK and options["flink_master"] in ("[local]", "[auto]")
+    spark = runner == SPARK and options["spark_master_url"].startswith("local")
+    return _LOOPBACK if (flink or spark) and not options["job_endpoint"] else _DOCKER
 
 
 def _environment_option(options: dict[str, Any], name: str) -> str:
@@ -319,7 +321,9 @@ def check_job_server(arguments: Sequence[str]) -> None:
                 f"there is no job server at {endpoint} ({reason}); start it, or give another "
                 "--job_endpoint"
             ) from None
-    elif not endpoint and not options.get("flink_submit_uber_jar"):
+    elif not endpoint and not any(
+        options.get(f"{name}_submit_uber_jar") for name in ("flink", "spark")
+    ):
         java = options["job_server_java_launcher"]
         if shutil.which(java) is None:
             raise SegueError(

@@ -40,7 +40,10 @@ def session() -> dict[str, Any]:
 
 def pod(spec: dict[str, Any], part: str) -> dict[str, Any]:
     """A template as the operator fills it in, as far as its own container's image."""
-    template = copy.deepcopy(spec[part]["podTemplate"])
+    given = copy.deepcopy(spec[part]["podTemplate"])
+    # Some operators' templates are pods, others' have what every template has, and no more.
+    assert set(given) <= {"metadata", "spec"}
+    template = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": part.lower()}, **given}
     for container in template["spec"]["containers"]:
         container.setdefault("image", spec["image"])
     return template

@@ -14,6 +14,8 @@ from pipeline.beam_options import (
     is_remote,
     read_arguments,
 )
+from pipeline.configuration import load_configuration
+from pipeline.options import beam_override
 
 REPOSITORY = Path(__file__).parents[2]
 UNUSED = "--sdk_container_image=unused"
@@ -36,6 +38,7 @@ DATAFLOW = [
         ("--direct_num_workers", "3"),
         ("--runner=DirectRunner",),
         ("--runner=FlinkRunner",),
+        ("--runner=SparkRunner",),
         ("--runner=flink", "--flink_master=localhost:8081", "--an_option_of_its_own=1", *POOL),
         ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"),
         (*PORTABLE, *POOL),
@@ -117,6 +120,18 @@ def test_a_file_holds_an_argument_a_line(tmp_path):
     file.write_text("# a cluster\n\n--runner=FlinkRunner\n  # and how\n --x=a b \n")
     assert read_arguments(["--y", f"@{file}"]) == ["--y", "--runner=FlinkRunner", "--x=a b"]
     assert read_arguments(["--y=@z"]) == ["--y=@z"]
+
+
+def test_what_the_command_is_given_is_a_setting_of_the_pipeline(tmp_path):
+    file = tmp_path / "beam.args"
+    file.write_text('--x={"command": "/boot", "a": [1]}\n')
+    assert beam_override(()) == []
+    overrides = beam_override(("--runner=FlinkRunner", f"@{file}"))
+    config = load_configuration(tmp_path, tmp_path, "smoke", overrides)
+    assert config.beam_pipeline_args == (
+        "--runner=FlinkRunner",
+        '--x={"command": "/boot", "a": [1]}',
+    )
 
 
 @pytest.mark.parametrize(
