@@ -114,7 +114,9 @@ def to_yaml(spec: dict[str, Any], platform: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n" + yaml.safe_dump_all(documents, sort_keys=True)
 
 
-def node_properties(config: Configuration) -> dict[str, str]:
+def node_properties(
+    config: Configuration, content: str | None = None, start: str = ""
+) -> dict[str, str]:
     """What each node's executor is given, as one JSON text a node.
 
     These are the values that TFX's compiler would write into the specification, taken
@@ -122,6 +124,7 @@ def node_properties(config: Configuration) -> dict[str, str]:
 
     Args:
       config: of the run.
+      content, start: as `pipeline.graph.create_pipeline` takes them.
 
     Returns:
       By the node's name: `exec_properties`, and Beam's arguments for those that use it.
@@ -129,7 +132,7 @@ def node_properties(config: Configuration) -> dict[str, str]:
     Raises:
       SegueError: the data folder holds no MIDI file.
     """
-    pipeline = create_pipeline(config)
+    pipeline = create_pipeline(config, content, start)
     job = KubeflowV2DagRunner(config=_config("unused")).run(pipeline, write_out=False)
     spec = job["pipelineSpec"]
     found = {}

@@ -3,7 +3,8 @@
 It stands where data and root can be seen, makes the pipeline from the run's
 parameters as a local run does, and writes each node's execution properties into the
 output parameter of the node's name. What would fail later is told here, before
-anything is parsed or trained.
+anything is parsed or trained. Where there is nothing new, every task is given what the
+run that has done it was given, so that the backend reuses all of them.
 """
 
 from __future__ import annotations
@@ -54,14 +55,18 @@ def find_properties(parameters: Parameters, nodes: Collection[str]) -> dict[str,
     from kubeflow.compiler import node_properties
     from pipeline.beam_options import check_beam, check_job_server
     from pipeline.local_runner import check_root, check_service
+    from pipeline.retrain import make_plan
 
     check_beam(config.beam_pipeline_args)
     check_job_server(config.beam_pipeline_args)
     check_root(config)
     check_service(config)
-    properties = node_properties(config)
+    plan = make_plan(config)
+    properties = node_properties(config, plan.content, plan.start)
     _check_shape(set(properties), set(nodes))
     report("Configure", f"{len(found):,} MIDI files; preset {config.preset}", files=len(found))
+    if plan.news or plan.nothing:
+        report("Configure", plan.news or plan.nothing, start=plan.start)
     return properties
 
 

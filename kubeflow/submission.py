@@ -182,6 +182,12 @@ class Kubeflow:
                 namespace=endpoint.namespace or "kubeflow",
             )
 
+    @contextlib.contextmanager
+    def words(self) -> Iterator[Any]:
+        """kfp's client, for a `with` block in which what goes wrong is one line."""
+        with _words(self.endpoint):
+            yield self._client
+
     def submit(self, wanted: Submission) -> str:
         """Starts a run; its id.
 

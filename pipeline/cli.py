@@ -1,7 +1,8 @@
 """The `segue` command: the composition root.
 
 Every command imports what it needs inside itself, so that `segue --help` answers
-at once. A SegueError is one line and exit code 1; anything else is a defect of
+at once. A SegueError is one line and exit code 1 (75 where another run has the root);
+anything else is a defect of
 ours: one line too, with the trace in the log (or on the screen, with --verbose).
 """
 
@@ -34,6 +35,7 @@ from pipeline.options import BEAM, DEFAULT_ROOT, beam_override, counter
 from pipeline.options import ROOT as _ROOT
 from pipeline.regenerate_command import regenerate
 from pipeline.report_command import report
+from pipeline.retrain_command import retrain_options, retrain_overrides, schedules, unschedule
 from pipeline.study_command import study
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class _Group(click.Group):
                 )
                 ctx.exit(70)
             click.echo(f"segue: {printable(str(cause))}", err=True)
-            ctx.exit(1)
+            ctx.exit(getattr(cause, "exit_code", 1))
 
 
 def _terminated(*_: object) -> None:
@@ -143,6 +145,7 @@ def pipeline() -> None:
 )
 @BEAM
 @click.option("--no-cache", is_flag=True, help="Run every step, also those that have not changed.")
+@retrain_options
 @kubeflow_options
 @_AS_JSON
 @click.pass_context
@@ -156,6 +159,8 @@ def pipeline_run(
     tune: bool,
     beam: tuple[str, ...],
     no_cache: bool,
+    warm_start: str | None,
+    if_new: bool,
     as_json: bool,
     **cluster: Any,
 ) -> None:
@@ -165,7 +170,8 @@ def pipeline_run(
 
     if tune:
         overrides = (*overrides, "tuning.enabled=true")
-    overrides = (*overrides, *beam_override(beam))
+    told = [*beam_override(beam), *retrain_overrides(warm_start, if_new)]
+    overrides = (*overrides, *told)
     if engine == "kubeflow":
         verbose = ctx.obj["verbose"]
         done = run_on_kubeflow(data, root, preset, overrides, not no_cache, cluster, verbose)
@@ -175,6 +181,9 @@ def pipeline_run(
     config = load_configuration(data, root, preset, overrides, cache=not no_cache)
     midi_files(config.data)  # told before ten seconds of imports
     outcome = _run_pipeline(config, ctx.obj["verbose"])
+    if outcome.get("nothing"):
+        click.echo(json.dumps(outcome, sort_keys=True) if as_json else outcome["nothing"])
+        return
     if as_json:
         click.echo(json.dumps(outcome, sort_keys=True))
     elif outcome["cached"]:
@@ -201,15 +210,20 @@ def _run_pipeline(config: Configuration, verbose: bool) -> dict[str, Any]:
     """Runs the pipeline with its chatter in a log; what it did, as JSON types."""
     from pipeline.console import quiet
     from pipeline.lock import exclusive
+    from pipeline.retrain import make_plan
 
     # Held from here, so that a second run is told before ten seconds of imports.
-    with exclusive(config.root), quiet(config.logs_dir, "pipeline", verbose):
-        from pipeline.history import last_run
-        from pipeline.local_runner import run_locked
-        from pipeline.outcome import read_outcome
+    with exclusive(config.root):
+        plan = make_plan(config)
+        if plan.nothing:
+            return {"nothing": plan.nothing, "version": plan.version, "root": str(config.root)}
+        with quiet(config.logs_dir, "pipeline", verbose):
+            from pipeline.history import last_run
+            from pipeline.local_runner import run_locked
+            from pipeline.outcome import read_outcome
 
-        _with_trace_in_log(verbose, lambda: run_locked(config))
-        return read_outcome(config, last_run(config.metadata_path))
+            _with_trace_in_log(verbose, lambda: run_locked(config, plan))
+            return read_outcome(config, last_run(config.metadata_path))
 
 
 def _with_trace_in_log(verbose: bool, work: Callable[[], None]) -> None:
@@ -240,6 +254,8 @@ def _require_pushed(outcome: dict[str, Any]) -> None:
 
 # ---- in modules of their own -----------------------------------------------
 
+pipeline.add_command(schedules)
+pipeline.add_command(unschedule)
 main.add_command(generate)
 main.add_command(inspect)
 main.add_command(listen)

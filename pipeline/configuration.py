@@ -26,6 +26,7 @@ from components.serving_validator.settings import PanelSettings
 from components.trainer.settings import (
     CHAIN_ONLY,
     ModelSettings,
+    RetrainSettings,
     TrainerSettings,
     TrainingSettings,
 )
@@ -90,6 +91,7 @@ class Configuration:
       vocabulary, split, window, model, training, gate, panel: the settings of each step.
       card: what only people know of the model: whose songs, by what right.
       tuning: the search for better ones before the training; off unless enabled.
+      retrain: what is other when a run comes back: where it begins, and for how long.
       ngram_order: of the baseline, in tokens.
       shards: files a split, at least; larger catalogues get one for every 1,000 songs.
       beam_pipeline_args: arguments for Beam, as TFX takes them: a runner and its
@@ -111,6 +113,7 @@ class Configuration:
     panel: PanelSettings = PanelSettings()
     card: CardSettings = CardSettings()
     tuning: TuningSettings = dataclasses.field(default_factory=TuningSettings)
+    retrain: RetrainSettings = RetrainSettings()
     ngram_order: int = 7
     shards: int = 2
     beam_pipeline_args: tuple[str, ...] = ()
@@ -123,6 +126,11 @@ class Configuration:
             raise SegueError(f"ngram_order {self.ngram_order} is not allowed; it must be 1..64")
         if not 1 <= self.shards <= 4096:
             raise SegueError(f"shards {self.shards} is not allowed; it must be 1..4096")
+        if self.tuning.enabled and self.retrain.warm_start != "none":
+            raise SegueError(
+                f"retrain.warm_start {self.retrain.warm_start!r} does not go with a search: its "
+                "trials begin from scratch; leave out --tune, or --warm-start"
+            )
         paper = self.model.kind == "paper"
         if paper != (self.window.form == "last"):
             raise SegueError(
@@ -200,10 +208,11 @@ class Configuration:
         options = [name for name, on in sorted(self.codec.items(), reverse=True) if on is True]
         return "-".join([self.codec["name"], *options])
 
-    def trainer(self) -> TrainerSettings:
-        """What the Trainer has to know."""
+    def trainer(self, start: str = "") -> TrainerSettings:
+        """What the Trainer has to know; `start` is the version it begins from, if any."""
+        training = self.retrain.going_on(self.training) if start else self.training
         return TrainerSettings(
-            self.model, self.training, self.window, preset=self.preset, code=code_fingerprint()
+            self.model, training, self.window, self.preset, code_fingerprint(), start
         )
 
 

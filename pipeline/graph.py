@@ -16,9 +16,11 @@ from tfx.types.channel import BaseChannel
 
 import components
 from components.evaluator.gate import build_eval_config
+from components.kept import Request
 from music.folder import fingerprint
 from pipeline.beam_options import beam_arguments
 from pipeline.configuration import Configuration
+from pipeline.retrain import asked_settings
 
 PIPELINE_NAME = "segue"
 WINDOWS_PIPELINE_NAME = "segue-windows"
@@ -33,30 +35,33 @@ def create_windows_pipeline(config: Configuration) -> Pipeline:
     Raises:
       SegueError: the data folder holds no MIDI file.
     """
-    return _pipeline(config, WINDOWS_PIPELINE_NAME, _windows(config))
+    return _pipeline(config, WINDOWS_PIPELINE_NAME, _windows(config, fingerprint(config.data)))
 
 
-def _windows(config: Configuration, content: str | None = None) -> list[BaseComponent]:
+def _windows(config: Configuration, content: str, start: str = "") -> list[BaseComponent]:
     """MidiParser, VocabularyBuilder and WindowGenerator, the last with the `examples`."""
     code = config.trainer().code
 
     # Files are read once, and every one of them gets a verdict; songs are split here.
     midi_parser = components.MidiParser(
         data=str(config.data),
-        fingerprint=fingerprint(config.data) if content is None else content,
+        fingerprint=content,
         eval_share=config.split.eval_share,
         salt=config.split.salt,
         store=str(config.readings_dir),
         shards=config.shards,
         code=code,
     )
-    # What the model can say is decided by the training songs alone.
+    # What the model can say is decided by the training songs alone: those of the version
+    # whose weights it begins from, if there is one.
     vocabulary_builder = components.VocabularyBuilder(
         songs=midi_parser.outputs["songs"],
         codec=dict(config.codec),
         min_count=config.vocabulary.min_count,
         closed=config.vocabulary.closed,
         max_size=config.vocabulary.max_size,
+        start=start,
+        serving_dir=str(config.serving_dir) if start else "",
         code=code,
     )
     # Windows carry the n-gram's nats, so that the gate can compare event by event.
@@ -71,7 +76,7 @@ def _windows(config: Configuration, content: str | None = None) -> list[BaseComp
     return [midi_parser, vocabulary_builder, window_generator]
 
 
-def create_pipeline(config: Configuration, content: str | None = None) -> Pipeline:
+def create_pipeline(config: Configuration, content: str | None = None, start: str = "") -> Pipeline:
     """MIDI files to a served model.
 
     Args:
@@ -79,12 +84,15 @@ def create_pipeline(config: Configuration, content: str | None = None) -> Pipeli
       content: the fingerprint of the data folder (`music.folder.fingerprint`); None
         takes it here and now. Where the folder cannot be seen from here, on a cluster's
         volume say, it is found by the run (`kubeflow.configure`).
+      start: the version whose weights the training begins from, and whose vocabulary is
+        taken (`components.kept`); empty is from scratch. `pipeline.retrain` finds it.
 
     Raises:
       SegueError: the data folder holds no MIDI file.
     """
-    settings = json.dumps(config.trainer().to_dict(), sort_keys=True)
-    windows = _windows(config, content)
+    content = fingerprint(config.data) if content is None else content
+    settings = json.dumps(config.trainer(start).to_dict(), sort_keys=True)
+    windows = _windows(config, content, start)
     midi_parser, vocabulary_builder, window_generator = windows
     examples = window_generator.outputs["examples"]
     # How much is a copy is for the composer's own songs to say: how much they share.
@@ -111,7 +119,11 @@ def create_pipeline(config: Configuration, content: str | None = None) -> Pipeli
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
         train_args=trainer_pb2.TrainArgs(),
         eval_args=trainer_pb2.EvalArgs(),
-        custom_config={"settings": settings, "checkpoints": str(config.checkpoints_dir)},
+        custom_config={
+            "settings": settings,
+            "checkpoints": str(config.checkpoints_dir),
+            **({"serving": str(config.serving_dir)} if start else {}),
+        },
     )
     trainer.add_upstream_node(example_validator)
     # A model is pushed for what it makes of songs that it has never seen.
@@ -131,6 +143,7 @@ def create_pipeline(config: Configuration, content: str | None = None) -> Pipeli
         reference=reference_builder.outputs["reference"],
         settings=config.panel,
         card=config.card,
+        request=Request(asked_settings(config, start), "", content, start),
         code=config.trainer().code,
     )
     # Servers see a version whole or not at all; it is the one that was served there.

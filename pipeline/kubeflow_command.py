@@ -50,6 +50,11 @@ _OPTIONS = (
     click.option("--experiment", help="[kubeflow] Under which it is shown (segue)."),
     click.option("--run-name", help="[kubeflow] Of the run (the pipeline's name)."),
     click.option("--detach", is_flag=True, help="[kubeflow] Do not wait for the run's end."),
+    click.option(
+        "--schedule",
+        metavar="CRON",
+        help="[kubeflow] Run it again and again: '0 3 * * *' is 3:00 every day; docs/retrain.md.",
+    ),
 )
 
 
@@ -108,7 +113,8 @@ def run_on_kubeflow(
     from kubeflow.settings import check_package, check_path, load_settings
     from kubeflow.submission import Endpoint, Kubeflow, Submission
 
-    _require_kfp()
+    require_kfp()
+    _check_schedule(cluster)
     own = [one for one in overrides if not one.startswith(_PREFIX)]
     theirs = [one.removeprefix(_PREFIX) for one in overrides if one.startswith(_PREFIX)]
     settings = load_settings(cluster["cluster"], theirs, image=cluster["image"])
@@ -143,6 +149,8 @@ def run_on_kubeflow(
         _compile(parameters, settings, package, cache, verbose)
         if kubeflow is None:
             return {"compiled": str(package), "name": settings.name}
+        if cluster["schedule"]:
+            return _schedule(kubeflow, wanted, cluster["schedule"])
         run_id = kubeflow.submit(wanted)
     done = {"run": run_id, "name": settings.name, "link": kubeflow.link(run_id)}
     click.echo(f"run {run_id} of {settings.name}: {done['link']}", err=True)
@@ -156,7 +164,29 @@ def run_on_kubeflow(
     return {**done, "tasks": tasks}
 
 
-def _require_kfp() -> None:
+def _check_schedule(cluster: Mapping[str, Any]) -> None:
+    """Refuses a schedule before anything is called or compiled."""
+    if not cluster["schedule"]:
+        return
+    from kubeflow.cron import to_six_fields
+
+    to_six_fields(cluster["schedule"])
+    for option in ("compile_only", "detach"):
+        if cluster[option]:
+            raise SegueError(
+                f"--schedule does not go with --{option.replace('_', '-')}; leave one of them out"
+            )
+
+
+def _schedule(kubeflow: Any, wanted: Any, cron: str) -> dict[str, Any]:
+    from kubeflow.schedules import Schedules
+
+    made, replaced = Schedules(kubeflow, wanted.experiment).put(wanted, cron)
+    return {"schedule": made, "name": wanted.run_name, "cron": cron, "replaced": replaced}
+
+
+def require_kfp() -> None:
+    """Raises SegueError where kfp is not installed."""
     import importlib.util
 
     if importlib.util.find_spec("kfp") is None:
@@ -194,6 +224,12 @@ def tell_kubeflow(done: Mapping[str, Any], as_json: bool) -> None:
             f"pipeline {done['name']} is in {done['compiled']}; upload it, or try it here: "
             f"python -m kubeflow.one_machine {shlex.quote(done['compiled'])} --root DIR "
             "--parameter data=MIDI_FOLDER --parameter root=ROOT"
+        )
+    elif "schedule" in done:
+        instead = f" in place of {', '.join(done['replaced'])}" if done["replaced"] else ""
+        click.echo(
+            f"recurring run {done['name']} ({done['schedule']}) comes at '{done['cron']}' by the "
+            f"cluster's clock, mostly UTC{instead}; see: segue pipeline schedules"
         )
     elif "tasks" in done:
         click.echo(

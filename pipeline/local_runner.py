@@ -18,9 +18,11 @@ import os
 from pathlib import Path
 
 from components.files import FACTS_FILE
+from components.progress import report
 from music.errors import SegueError, printable
 from pipeline.configuration import Configuration, load_configuration
 from pipeline.lock import exclusive
+from pipeline.retrain import ALL, Plan, make_plan, remember
 
 
 def run(config: Configuration) -> None:
@@ -30,11 +32,15 @@ def run(config: Configuration) -> None:
       SegueError: another run uses the root, or a step refuses its input.
     """
     with exclusive(config.root):
-        run_locked(config)
+        plan = make_plan(config)
+        if plan.nothing:
+            report("Pipeline", plan.nothing)
+            return
+        run_locked(config, plan)
 
 
-def run_locked(config: Configuration) -> None:
-    """As `run`, for a caller that holds the root already.
+def run_locked(config: Configuration, plan: Plan = ALL) -> None:
+    """As `run`, for a caller that holds the root already, and has a plan.
 
     The page of the run lies in the root afterwards; where it cannot be made, that is told
     and the run stands.
@@ -43,17 +49,21 @@ def run_locked(config: Configuration) -> None:
 
     from pipeline.beam_options import check_beam, check_job_server
     from pipeline.graph import create_pipeline
+    from pipeline.history import last_run
 
     check_beam(config.beam_pipeline_args)
     check_job_server(config.beam_pipeline_args)
     check_root(config)
     check_service(config)
-    LocalDagRunner().run(create_pipeline(config))
+    if plan.news:
+        report("Retrain", plan.news, start=plan.start)
+    LocalDagRunner().run(create_pipeline(config, plan.content, plan.start))
     _leave_page(config)
+    if config.retrain.looks:
+        remember(config, plan, last_run(config.metadata_path))
 
 
 def _leave_page(config: Configuration) -> None:
-    from components.progress import report
     from pipeline.history import last_run
     from pipeline.report.page import publish
     from pipeline.report.record import gather

@@ -17,12 +17,24 @@ from music.errors import SegueError
 LOCK_FILE = ".lock"
 
 
+class Busy(SegueError):
+    """Another run has the root: nothing is wrong, and the next night will do.
+
+    Attributes:
+      exit_code: of a command that ends with it, as sysexits.h has it for "try again later",
+        so that a schedule can tell it from a failure.
+    """
+
+    exit_code = 75
+
+
 @contextlib.contextmanager
 def exclusive(root: Path) -> Iterator[None]:
     """Holds a root for the length of a `with` block.
 
     Raises:
-      SegueError: another process holds it, or the root cannot be written.
+      Busy: another process holds it.
+      SegueError: the root cannot be written.
     """
     path = root / LOCK_FILE
     try:
@@ -37,7 +49,7 @@ def exclusive(root: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise SegueError(
+            raise Busy(
                 f"another run (process {holder}) is using {root}; "
                 "wait for it, or choose another --root"
             ) from None

@@ -20,9 +20,9 @@ from components.engine import counters, make_pipeline
 from components.files import SUMMARY_FILE
 from components.midi_parser import spec
 from components.midi_parser.held_out import read_held_out, remember
+from components.midi_parser.reader import Reader
 from components.midi_parser.stages import (
     ParseFiles,
-    Reader,
     SplitSongs,
     WriteBeyondShare,
     WriteSongs,

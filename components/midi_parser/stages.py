@@ -1,7 +1,7 @@
 """The Beam stages of MidiParser: files to songs and verdicts, duplicates once.
 
 What a file holds never travels between stages. The first stage reads a file into
-the store (`components.midi_parser.store`) and sends on a `Parsed`, some hundred
+the store (`components.midi_parser.reader`) and sends on a `Parsed`, some hundred
 bytes; duplicates and the split are decided on those; the last stage fetches the
 songs that stay from the store, a few at a time, and writes them. So memory does
 not grow with the music, whatever a runner keeps in memory.
@@ -26,87 +26,14 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.combiners import ToListCombineFn
 
-from components.midi_parser.store import PASSING, Head, Store, reader_version
+from components.midi_parser.reader import Parsed, Reader, music_digest
 from components.records import SONG_SCHEMA, songs_to_table
 from components.stages import put_in_place, song_shard
-from music.errors import MidiError
 from music.folder import File
-from music.midi import Limits
-from music.song import Song
 from music.split import SPLITS, Extremes, Splitter
-from music.verdict import REJECTED, Tally, Verdict, as_duplicate, judge, read_bytes, rejected
+from music.verdict import REJECTED, Tally, Verdict, as_duplicate
 
 ROWS_AT_A_TIME = 64  # songs in memory while a shard is written
-
-
-class Parsed(NamedTuple):
-    """What is known of a file once it was read.
-
-    Attributes:
-      file: the file.
-      verdict: its verdict.
-      fingerprint: of its music; empty when it was rejected.
-    """
-
-    file: File
-    verdict: Verdict
-    fingerprint: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Reader:
-    """Reads files through the store.
-
-    Attributes:
-      folder: of the store.
-      limits: what a file may ask of us.
-    """
-
-    folder: str
-    limits: Limits = Limits()
-
-    @property
-    def store(self) -> Store:
-        """The entries of this reader."""
-        return Store(self.folder, reader_version(self.limits))
-
-    def read(self, file: File) -> tuple[Head, bool]:
-        """What a file holds, and whether the store knew it."""
-        try:
-            data = read_bytes(file.path, self.limits)
-        except MidiError as error:
-            return Head(rejected("", error)), False
-        # What is longer than the limit was not read to its end, so it has no name.
-        whole = len(data) <= self.limits.bytes
-        content = hashlib.sha256(data).hexdigest()
-        known = self.store.head(content) if whole else None
-        if known is not None:
-            return known, True
-        return self._parse(content, data, whole)[0], False
-
-    def song(self, parsed: Parsed) -> Song:
-        """The song of a file that was read before, from the store or once more.
-
-        Raises:
-          MidiError: the file has changed in between.
-        """
-        content, title = parsed.verdict.song, os.path.splitext(parsed.file.name)[0]
-        song = self.store.song(content, title)
-        if song is not None:
-            return song
-        data = read_bytes(parsed.file.path, self.limits)
-        again = self._parse(hashlib.sha256(data).hexdigest(), data, whole=True)[1]
-        if again is None or again.id != content:
-            raise MidiError("unreadable", f"{parsed.file.name} has changed while it was read")
-        return dataclasses.replace(again, title=title)
-
-    def _parse(self, content: str, data: bytes, whole: bool) -> tuple[Head, Song | None]:
-        verdict, reading = judge("", data, self.limits)
-        song = None if reading is None else reading.song
-        head = Head(verdict, song.fingerprint() if song is not None else "")
-        if whole and verdict.reason not in PASSING:
-            self.store.put(content, head, song)
-        return head, song
 
 
 def _hashed(text: str, buckets: int) -> int:
@@ -191,8 +118,9 @@ class _Count(beam.CombineFn):
         return accumulator
 
 
-def _to_json(tally: Tally, where: str) -> str:
-    return json.dumps({**tally.as_dict(), "line": tally.line(where)}, sort_keys=True)
+def _to_json(tally: Tally, where: str, music: str) -> str:
+    facts = {**tally.as_dict(), "line": tally.line(where), "music": music}
+    return json.dumps(facts, sort_keys=True)
 
 
 def write_text(text: str, path: str) -> None:
@@ -206,7 +134,7 @@ def write_text(text: str, path: str) -> None:
 
 
 class WriteSummary(beam.PTransform):
-    """PCollection[Parsed] -> one file: the JSON of a `Tally`, with its line.
+    """PCollection[Parsed] -> one file: the JSON of a `Tally`, its line, the digest of its music.
 
     Args:
       path: of the file.
@@ -219,11 +147,17 @@ class WriteSummary(beam.PTransform):
         self.where = where
 
     def expand(self, parsed):
+        music = (
+            parsed
+            | "Songs" >> beam.Filter(lambda one: one.verdict.verdict != REJECTED)
+            | "Fingerprint" >> beam.Map(lambda one: one.fingerprint)
+            | "Music" >> beam.CombineGlobally(music_digest)
+        )
         return (
             parsed
             | "Verdict" >> beam.Map(lambda one: one.verdict)
             | "Count" >> beam.CombineGlobally(_Count()).without_defaults()
-            | "ToJson" >> beam.Map(_to_json, self.where)
+            | "ToJson" >> beam.Map(_to_json, self.where, pvalue.AsSingleton(music))
             | "Write" >> beam.Map(write_text, self.path)
         )
 

@@ -11,6 +11,7 @@ from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
 
 from components.artifacts import MusicPanel
+from components.kept import NO_REQUEST, Request
 from components.model_card import CardSettings
 from components.serving_validator.executor import Executor
 from components.serving_validator.settings import PanelSettings
@@ -33,6 +34,7 @@ class ServingValidator(BaseComponent):
       reference: channel of the MusicReference of the training songs.
       settings: the panel, and its bounds.
       card: what only people know of the model.
+      request: what the run was asked for, for runs to come; its music is put in here.
       code: fingerprint of the source code.
     """
 
@@ -49,6 +51,7 @@ class ServingValidator(BaseComponent):
         reference: types.BaseChannel,
         settings: PanelSettings,
         card: CardSettings,
+        request: Request = NO_REQUEST,
         code: str = "",
     ):
         super().__init__(
@@ -61,6 +64,7 @@ class ServingValidator(BaseComponent):
                 reference=reference,
                 settings=json.dumps(settings.to_dict(), sort_keys=True),
                 card=json.dumps(dataclasses.asdict(card), sort_keys=True),
+                request=request.to_json(),
                 code=code,
                 blessing=types.Channel(type=standard_artifacts.InfraBlessing),
                 panel=types.Channel(type=MusicPanel),

@@ -26,6 +26,7 @@ from components.files import (
     VOCABULARY_FILE,
     panel_song,
 )
+from components.kept import REQUEST_FILE, Request
 from components.model_card import CARD_JSON, CARD_TEXT, CardSettings, build_card, to_markdown
 from components.progress import report
 from components.pusher.warmup import write_requests
@@ -65,6 +66,7 @@ class Executor(BaseExecutor):
             value["given"] = dataclasses.asdict(given)
             if not value["reasons"]:
                 _write_card(candidate, given, uris, value)
+                _write_request(candidate, exec_properties[spec.REQUEST], uris)
                 # What has been served is what is pushed, to the byte.
                 io_utils.copy_dir(candidate, path_utils.stamped_model_path(blessing.uri))
         _finish(blessing, folder, value)
@@ -143,6 +145,13 @@ def _write_card(
     os.makedirs(os.path.dirname(os.path.join(candidate, CARD_JSON)), exist_ok=True)
     _write(candidate, CARD_JSON, text.encode())
     _write(candidate, CARD_TEXT, to_markdown(card).encode())
+
+
+def _write_request(candidate: str, asked: str, uris: dict[str, str]) -> None:
+    """What the version was asked for, with the music that the files turned out to hold."""
+    music = _read(uris[spec.VERDICTS], SUMMARY_FILE, json.loads)["music"]
+    request = dataclasses.replace(Request.from_json(asked), music=music)
+    _write(candidate, REQUEST_FILE, request.to_json().encode())
 
 
 def _finish(blessing: Artifact, folder: str, value: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ BLESSING = "blessing"
 PANEL = "panel"
 SETTINGS = "settings"
 CARD = "card"
+REQUEST = "request"
 CODE = "code"
 
 
@@ -26,6 +27,7 @@ class ServingValidatorSpec(ComponentSpec):
     PARAMETERS = {
         SETTINGS: ExecutionParameter(type=str),
         CARD: ExecutionParameter(type=str),
+        REQUEST: ExecutionParameter(type=str),
         CODE: ExecutionParameter(type=str),
     }
     INPUTS = {

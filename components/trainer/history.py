@@ -44,6 +44,8 @@ class History:
         carry none.
       epochs: in order.
       versions: of the libraries.
+      start_nats: held-out nats an event before the first step, of a training that began
+        from a version's weights; None from scratch.
     """
 
     preset: str
@@ -54,6 +56,7 @@ class History:
     ngram_nats: float
     epochs: tuple[Epoch, ...]
     versions: dict[str, str]
+    start_nats: float | None = None
 
     @property
     def best(self) -> int:
@@ -75,6 +78,8 @@ class History:
         value = dataclasses.asdict(self)
         # NaN is no JSON.
         value["ngram_nats"] = self.ngram_nats if math.isfinite(self.ngram_nats) else None
+        if self.start_nats is None:
+            del value["start_nats"]
         value |= {"best": self.best, "nats": self.nats, "seconds": self.seconds}
         return json.dumps(value, indent=1, sort_keys=True) + "\n"
 

@@ -50,12 +50,14 @@ def run_fn(fn_args: Any) -> None:
     Args:
       fn_args: TFX's FnArgs; `custom_config["settings"]` is the JSON of
         `TrainerSettings.to_dict()`; `custom_config["checkpoints"]`, which may be
-        missing, the folder below which trainings keep where they stand. Where a
-        Tuner ran before, `hyperparameters` is the configuration of the best ones.
+        missing, the folder below which trainings keep where they stand;
+        `custom_config["serving"]` that of the versions, one of which the settings name
+        where the training begins from its weights. Where a Tuner ran before,
+        `hyperparameters` is the configuration of the best ones.
     """
     import tensorflow as tf
 
-    from components.trainer import checkpoints, devices
+    from components.trainer import checkpoints, devices, warm
     from components.trainer.export import export
     from components.trainer.inference import InferenceModel
     from components.trainer.network import extract_weights, weights_digest
@@ -72,7 +74,11 @@ def run_fn(fn_args: Any) -> None:
         files = [*train_files, *eval_files]
         key = checkpoints.training_key(settings, vocabulary, files, machine)
         folder = checkpoints.open_folder(base, key)
-    fitted = fit(settings, vocabulary, train_files, eval_files, fn_args.model_run_dir, folder)
+    begun = None
+    if settings.start:
+        begun = warm.begin(fn_args.custom_config["serving"], settings.start, vocabulary)
+    log_dir = fn_args.model_run_dir
+    fitted = fit(settings, vocabulary, train_files, eval_files, log_dir, folder, begun)
     weights = extract_weights(fitted.network, settings.model)
     model = InferenceModel(weights, settings.model, settings.window, vocabulary)
     history = fitted.history
@@ -94,4 +100,5 @@ def run_fn(fn_args: Any) -> None:
         "versions": history.versions,
     }
     export(model, training, fn_args.serving_model_dir)
+    warm.keep(fn_args.serving_model_dir, weights, settings.model, vocabulary)
     checkpoints.discard(folder)

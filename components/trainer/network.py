@@ -27,6 +27,7 @@ from components.trainer.lstm import SequenceLSTM
 from components.trainer.profile import Profile, views
 from components.trainer.settings import ModelSettings
 from music.codec import build_codec
+from music.errors import SegueError
 from music.vocabulary import Vocabulary
 from music.windows import WindowSpec
 
@@ -163,7 +164,7 @@ def weights_digest(weights: Weights) -> str:
 
 
 def extract_weights(network: keras.Model, settings: ModelSettings) -> Weights:
-    """The numbers of a trained network, for `InferenceModel`."""
+    """The numbers of a trained network, for `InferenceModel`; `put_weights` puts them back."""
 
     def numbers(name: str) -> list[np.ndarray]:
         return [ops.convert_to_numpy(w).astype(np.float32) for w in network.get_layer(name).weights]
@@ -193,3 +194,43 @@ def extract_weights(network: keras.Model, settings: ModelSettings) -> Weights:
             tuple(numbers(name)) for name in ("profile_classes", "profile_pitches") if name in names
         ),
     )
+
+
+def put_weights(network: keras.Model, weights: Weights) -> None:
+    """Gives a network the numbers that `extract_weights` took from one of its shape.
+
+    Args:
+      network: built.
+      weights: of a network of the same shape.
+
+    Raises:
+      SegueError: they are of another shape, with the layer that tells.
+    """
+    fields = len(weights.heads)
+    numbers: dict[str, list[np.ndarray]] = {}
+    for index, (stacked, bias) in enumerate(weights.cells, start=1):
+        inputs = len(stacked) - len(bias) // 4
+        numbers[f"lstm_{index}"] = [stacked[:inputs], stacked[inputs:], bias]
+    for f in range(fields):
+        numbers[f"dense_{f}"] = list(weights.dense[f])
+        numbers[f"head_{f}"] = list(weights.heads[f])
+        for g, table in enumerate(weights.conditions[f]):
+            numbers[f"condition_{f}_{g}"] = [table]
+    numbers |= {f"embedding_{f}": [table] for f, table in enumerate(weights.embeddings)}
+    names = ("profile_classes", "profile_pitches")
+    numbers |= {name: list(one) for name, one in zip(names, weights.profile, strict=False)}
+    layers_there = {layer.name: layer for layer in network.layers if layer.weights}
+    if odd := sorted(set(layers_there) ^ set(numbers)):
+        raise SegueError(
+            f"the weights to begin from are of another network: {odd[0]} is not in both"
+        )
+    for name, arrays in numbers.items():
+        there = [tuple(weight.shape) for weight in layers_there[name].weights]
+        given = [array.shape for array in arrays]
+        if there != given:
+            raise SegueError(
+                f"the weights to begin from are of another network: {name} is {given} there and "
+                f"{there} here"
+            )
+    for name, arrays in numbers.items():
+        layers_there[name].set_weights(arrays)

@@ -26,6 +26,8 @@ CLASS_DECAYS, PITCH_DECAYS = (0.5, 0.9, 0.986), (0.5, 0.8)
 FARTHEST = 12
 ACTIVATIONS = ("relu", "tanh", "gelu", "sigmoid", "linear")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+SCHEDULES = ("cosine", "constant")
+WARM_STARTS = ("none", "served")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +129,7 @@ class TrainingSettings:
         _check(1 <= self.batch_size <= 65536, "batch_size", self.batch_size, "1..65536")
         _check(1 <= self.epochs <= 100_000, "epochs", self.epochs, "1..100000")
         _check(0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "0 < rate <= 1")
-        schedules = ("cosine", "constant")
-        _check(self.schedule in schedules, "schedule", self.schedule, schedules)
+        _check(self.schedule in SCHEDULES, "schedule", self.schedule, SCHEDULES)
         _check(self.patience >= 1, "patience", self.patience, "1 or more")
         _check(
             0 <= self.transpose <= FARTHEST, "transpose", self.transpose, f"0..{FARTHEST} semitones"
@@ -144,12 +145,56 @@ class TrainingSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class RetrainSettings:
+    """What is other when a run comes back every night: where it begins, and for how long.
+
+    Attributes:
+      warm_start: `none` trains from scratch; `served` goes on from the weights of the
+        version in service, with its vocabulary as it is (and from scratch where nothing
+        is in service yet).
+      if_new: whether a run ends at once where music and settings are those of a version
+        that is there. With `served` it does in any case, or the same songs would be
+        learned again every night.
+      epochs: of a training that goes on; 0 is `training.epochs`.
+      learning_rate: likewise, the peak; 0 is `training.learning_rate`.
+      schedule: likewise; empty is `training.schedule`.
+    """
+
+    warm_start: str = "none"
+    if_new: bool = False
+    epochs: int = 0
+    learning_rate: float = 0.0
+    schedule: str = ""
+
+    def __post_init__(self) -> None:
+        _check(self.warm_start in WARM_STARTS, "warm_start", self.warm_start, WARM_STARTS)
+        _check(0 <= self.epochs <= 100_000, "epochs", self.epochs, "0..100000")
+        rate = self.learning_rate
+        _check(0 <= rate <= 1, "learning_rate", rate, "0 <= rate <= 1")
+        schedules = ("", *SCHEDULES)
+        words = f"{' or '.join(SCHEDULES)}, or empty"
+        _check(self.schedule in schedules, "schedule", self.schedule, words)
+
+    @property
+    def looks(self) -> bool:
+        """Whether a run looks first if there is anything new."""
+        return self.if_new or self.warm_start != "none"
+
+    def going_on(self, training: TrainingSettings) -> TrainingSettings:
+        """How a training that begins from weights is fitted."""
+        given = {name: getattr(self, name) for name in ("epochs", "learning_rate", "schedule")}
+        return dataclasses.replace(training, **{name: v for name, v in given.items() if v})
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainerSettings:
     """Everything `run_fn` has to know beside the data.
 
     Attributes:
       preset: the name that the model will carry.
       code: fingerprint of the source code, so that changed code trains anew.
+      start: the version whose weights it begins from (`components.kept`); empty is from
+        scratch.
     """
 
     model: ModelSettings
@@ -157,10 +202,14 @@ class TrainerSettings:
     window: WindowSpec
     preset: str = ""
     code: str = ""
+    start: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
-        return dataclasses.asdict(self)
+        """As JSON types; without `start` where there is none, as it was before there were any."""
+        value = dataclasses.asdict(self)
+        if not self.start:
+            del value["start"]
+        return value
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> TrainerSettings:
@@ -171,6 +220,7 @@ class TrainerSettings:
             window=WindowSpec(**value["window"]),
             preset=value["preset"],
             code=value["code"],
+            start=value.get("start", ""),
         )
 
 

@@ -57,6 +57,15 @@ class Teller:
                 for name in ("train", "held-out", "n-gram")
             }
 
+    def began(self, nats: float) -> None:
+        """Tells what the weights that a training begins from are worth before its first step."""
+        report(
+            "Trainer",
+            f"goes on from the weights in service: held-out {nats:.3f} nats an event before the "
+            "first step",
+            start_nats=nats,
+        )
+
     def resumed(self, progress: Progress) -> None:
         """Tells where a training goes on, and draws the curves up to there again."""
         for number, epoch in enumerate(progress.epochs, start=1):

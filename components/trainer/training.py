@@ -14,7 +14,8 @@ from components.trainer import devices
 from components.trainer.checkpoints import Checkpoints, Progress, training_key
 from components.trainer.data import TrainingWindows, WindowData
 from components.trainer.history import Epoch, History
-from components.trainer.network import build_network
+from components.trainer.inference import Weights
+from components.trainer.network import build_network, put_weights
 from components.trainer.settings import ModelSettings, TrainerSettings, TrainingSettings
 from components.trainer.telling import Teller
 from music.vocabulary import Vocabulary
@@ -74,6 +75,7 @@ def fit(
     eval_files: Sequence[str],
     log_dir: str | None = None,
     checkpoint_dir: str | None = None,
+    start: Weights | None = None,
 ) -> Fitted:
     """Trains until the epochs, the patience or the minutes are used up.
 
@@ -91,9 +93,10 @@ def fit(
       checkpoint_dir: the folder of this training alone. What ended is kept there, so
         that not even a kill while the model is written loses it: the caller removes
         it then (`checkpoints.discard`).
+      start: the weights before the first step; None draws them by the seed.
 
     Raises:
-      SegueError: a split without windows.
+      SegueError: a split without windows, or weights of another network.
       BrokeDown: a loss that is no number; a SegueError, too.
     """
     training = settings.training
@@ -106,6 +109,8 @@ def fit(
         network = build_network(settings.model, settings.window, vocabulary)
         running = _compile(network, settings.model, training, shown.steps)
         network.optimizer.build(network.trainable_variables)
+        if start is not None:
+            put_weights(network, start)
     key = ""
     if checkpoint_dir is not None:
         files = [*train_files, *eval_files]
@@ -125,7 +130,12 @@ def fit(
     )
     teller = Teller(training, shown.steps, ngram_nats, log_dir)
     loop = _Loop(training, network, strategy, shown, data.evaluation(eval_files), kept, teller)
+    start_nats = None
     try:
+        if start is not None:
+            # Of what follows nothing depends on it: dropout and order have seeds of their own.
+            start_nats = loop.held_out_nats(running)
+            teller.began(start_nats)
         progress = loop.run(running)
     finally:
         teller.close()
@@ -139,6 +149,7 @@ def fit(
             held_out=held_out,
             ngram_nats=ngram_nats,
             epochs=progress.epochs,
+            start_nats=start_nats,
             versions={"keras": keras.__version__, "tensorflow": tf.__version__},
         ),
     )
@@ -209,7 +220,6 @@ class _Loop:
     def run(self, running: keras.metrics.Metric) -> Progress:
         """Trains to the end, and leaves the best epoch's weights in the network."""
         self.network.make_train_function()
-        self.network.make_test_function()
         progress = self.kept.restore()
         if progress.epochs or progress.step:
             self.teller.resumed(progress)
@@ -247,16 +257,9 @@ class _Loop:
         return progress, float(running.result())
 
     def _judge(self, progress: Progress, loss: float, running: keras.metrics.Metric) -> Progress:
-        """Closes an epoch with its held-out nats.
-
-        Not by `Model.evaluate`, which fails where a replica has no row of a batch.
-        """
+        """Closes an epoch with its held-out nats."""
         began = time.monotonic()
-        running.reset_state()
-        iterator = iter(self.held_out)
-        for _ in range(0, self.held_out_steps, self.training.steps_per_execution):
-            self.network.test_function(iterator)
-        nats = float(running.result())
+        nats = self.held_out_nats(running)
         epoch = Epoch(
             loss=loss,
             nats=nats,
@@ -264,6 +267,18 @@ class _Loop:
             learning_rate=float(keras.ops.convert_to_numpy(self.network.optimizer.learning_rate)),
         )
         return Progress((*progress.epochs, epoch))
+
+    def held_out_nats(self, running: keras.metrics.Metric) -> float:
+        """Held-out nats an event of the weights as they stand.
+
+        Not by `Model.evaluate`, which fails where a replica has no row of a batch.
+        """
+        self.network.make_test_function()
+        running.reset_state()
+        iterator = iter(self.held_out)
+        for _ in range(0, self.held_out_steps, self.training.steps_per_execution):
+            self.network.test_function(iterator)
+        return float(running.result())
 
     def _is_enough(self, progress: Progress) -> bool:
         done, seconds = len(progress.epochs), sum(epoch.seconds for epoch in progress.epochs)

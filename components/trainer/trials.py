@@ -38,7 +38,7 @@ CHECKPOINT_FOLDER = "checkpoint"
 # new ones included, changes the keys when its code changes.
 _APART = {
     "checkpoints", "export", "history", "inference", "module", "positions", "sampling", "space",
-    "telling", "trials", "tuning",
+    "telling", "trials", "tuning", "warm",
 }  # fmt: skip
 
 

@@ -17,6 +17,9 @@ from components.vocabulary_builder.spec import VocabularyBuilderSpec
 class VocabularyBuilder(BaseBeamComponent):
     """Counts the codes of the training songs and keeps the frequent ones.
 
+    Where a training begins from a version's weights, its vocabulary is taken as it is, to
+    the byte, and the songs are counted to tell what it does not hold.
+
     Args:
       songs: channel of Songs.
       codec: as `music.build_codec` takes it.
@@ -24,6 +27,8 @@ class VocabularyBuilder(BaseBeamComponent):
       closed: whether rare codes are dropped from the music (the paper) instead of
         snapped to the nearest kept one.
       max_size: the most codes that a field may keep.
+      start: the version whose vocabulary is taken (`components.kept`); empty makes one.
+      serving_dir: folder of the versions, of use with a `start` alone.
       code: fingerprint of the source code.
     """
 
@@ -37,6 +42,8 @@ class VocabularyBuilder(BaseBeamComponent):
         min_count: int,
         closed: bool,
         max_size: int,
+        start: str = "",
+        serving_dir: str = "",
         code: str = "",
     ):
         super().__init__(
@@ -46,6 +53,8 @@ class VocabularyBuilder(BaseBeamComponent):
                 min_count=min_count,
                 closed=int(closed),
                 max_size=max_size,
+                start=start,
+                serving_dir=serving_dir,
                 code=code,
                 vocabulary=types.Channel(type=MusicVocabulary),
             )

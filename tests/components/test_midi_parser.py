@@ -19,7 +19,8 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 
 from components.artifacts import Songs, Verdicts
 from components.midi_parser import executor as midi_parser
-from components.midi_parser.stages import ParseFiles, Reader
+from components.midi_parser.reader import Reader
+from components.midi_parser.stages import ParseFiles
 from components.records import row_to_song
 from components.stages import song_shards
 from music import split
