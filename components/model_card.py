@@ -95,7 +95,10 @@ def build_card(
             "held_out": songs - reference.songs,
             "notes": files["notes"],
         },
-        "training": {name: training[name] for name in ("windows", "held_out", "epoch", "epochs")},
+        "training": {
+            **{name: training[name] for name in ("windows", "held_out", "epoch", "epochs")},
+            "start": training.get("start"),
+        },
         "likelihood": {
             "nats": gate["nats"],
             "minus_ngram": gate["nats_minus_ngram"],
@@ -162,6 +165,12 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
         f"{data['trained_on']:,} to learn from, "
         f"{data['held_out']:,} held out"
     )
+    if card["training"]["start"]:
+        yield (
+            "- its training went on from the weights of the version in service before "
+            f"({card['training']['start'][:12]}), so it has learned from that one's songs as well, "
+            "also from those that have been taken away since"
+        )
     yield ""
     yield "## Held-out likelihood"
     nats, less = float(likelihood["nats"]), float(likelihood["minus_ngram"])

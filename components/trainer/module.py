@@ -99,6 +99,8 @@ def run_fn(fn_args: Any) -> None:
         "weights": weights_digest(weights),
         "versions": history.versions,
     }
+    if settings.start:
+        training["start"] = settings.start
     export(model, training, fn_args.serving_model_dir)
     warm.keep(fn_args.serving_model_dir, weights, settings.model, vocabulary)
     checkpoints.discard(folder)

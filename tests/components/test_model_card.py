@@ -86,3 +86,14 @@ def test_a_value_is_one_line_and_no_book():
     assert CardSettings(rights="\ud800\x1b").rights == "\\ud800\\x1b"
     with pytest.raises(SegueError, match=r"^source of 2,001 characters is not allowed"):
         CardSettings(source="x" * 2_001)
+
+
+def test_a_model_that_went_on_from_another_says_so_for_its_songs_are_in_it_as_well(reference):
+    assert card(reference)["training"]["start"] is None
+    assert "went on" not in to_markdown(card(reference))
+    facts = {**FACTS, "training": {**FACTS["training"], "start": "ab" * 32}}
+    told = build_card(CardSettings(), facts, FILES, reference, GATE, PANEL)
+    assert told["training"]["start"] == "ab" * 32
+    assert "went on from the weights of the version in service before (abababababab)" in (
+        to_markdown(told)
+    )

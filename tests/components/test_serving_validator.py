@@ -17,6 +17,7 @@ from tfx.utils import path_utils
 from components.artifacts import MusicPanel, MusicReference, MusicVocabulary, Verdicts
 from components.evaluator.settings import GateSettings
 from components.evaluator.verdict import Verdict
+from components.kept import REQUEST_FILE, Request
 from components.model_card import CARD_JSON, CARD_TEXT
 from components.reference_builder.executor import Executor as ReferenceBuilder
 from components.serving_validator import executor as serving_validator
@@ -80,7 +81,14 @@ def validate(songs, known, reference, exported, tmp_path_factory):
             Path(artifact.uri).mkdir()
         # The gate has refused it: its songs are made all the same.
         Verdict(False, 3.25, -0.5, None, GateSettings()).write(evaluation.uri)
-        summary = {"files": 12, "kept": 8, "repaired": 1, "rejected": 3, "notes": 1234}
+        summary = {
+            "files": 12,
+            "kept": 8,
+            "repaired": 1,
+            "rejected": 3,
+            "notes": 1234,
+            "music": "ab" * 32,
+        }
         Path(verdicts.uri, "summary.json").write_text(json.dumps(summary))
         outcome, made = standard_artifacts.InfraBlessing(), MusicPanel()
         outcome.uri, made.uri = str(tmp_path / "blessing"), str(tmp_path / "panel")
@@ -91,7 +99,13 @@ def validate(songs, known, reference, exported, tmp_path_factory):
             "verdicts": [verdicts], "vocabulary": [known], "reference": [learned],
         }  # fmt: skip
         card = json.dumps({"composer": "A. Tester", "rights": "all\nmine"})
-        properties = {"settings": json.dumps(settings.to_dict()), "card": card, "code": ""}
+        asked = Request({"training": {"epochs": 3}}, "", "folder", "start")
+        properties = {
+            "settings": json.dumps(settings.to_dict()),
+            "card": card,
+            "request": asked.to_json(),
+            "code": "",
+        }
         context = BaseExecutor.Context(tmp_dir=str(tmp_path / "tmp"))
         serving_validator.Executor(context).Do(
             inputs, {"blessing": [outcome], "panel": [made]}, properties
@@ -194,7 +208,14 @@ def test_what_is_blessed_is_the_model_with_its_warm_up_and_its_card(fair, export
         if path.is_file():
             assert (made / path.relative_to(given)).read_bytes() == path.read_bytes()
     extra = sorted(path.name for path in (made / "assets.extra").iterdir())
-    assert extra == ["model_card.json", "model_card.md", "tf_serving_warmup_requests"]
+    assert extra == [
+        "model_card.json",
+        "model_card.md",
+        "request.json",
+        "tf_serving_warmup_requests",
+    ]
+    asked = Request.from_json((made / REQUEST_FILE).read_text())
+    assert asked == Request({"training": {"epochs": 3}}, "ab" * 32, "folder", "start")
     card = json.loads((made / CARD_JSON).read_text())
     assert card["given"]["rights"] == "all mine"
     assert card["data"]["trained_on"] == 6

@@ -14,6 +14,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 
 from components.artifacts import MusicVocabulary
+from components.kept import KEPT_VOCABULARY_FILE, WEIGHTS_FILE, start_of
 from components.stages import SONGS_A_BATCH, ReadSongs, read_songs, song_shards
 from components.vocabulary_builder import executor as vocabulary_builder
 from components.vocabulary_builder.stages import CountCodes, count_codes
@@ -110,7 +111,7 @@ def build(songs, tmp_path, codec=CODEC, **given):
     Path(made.uri).mkdir()
     values = {
         "codec": json.dumps(codec.config()), "min_count": 5, "closed": 0, "max_size": 4096,
-        "code": "", **given,
+        "start": "", "serving_dir": "", "code": "", **given,
     }  # fmt: skip
     beam_args = ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
     context = BaseBeamExecutor.Context(beam_pipeline_args=beam_args, tmp_dir=str(tmp_path / "tmp"))
@@ -141,3 +142,60 @@ def test_a_capped_vocabulary_tells_what_became_of_the_rest(songs, album, tmp_pat
 def test_a_vocabulary_without_a_frequent_code_is_one_line(songs, tmp_path):
     with pytest.raises(SegueError, match="no step is seen 100000 times in "):
         build(songs, tmp_path, min_count=100_000)
+
+
+# ---- the vocabulary of a version --------------------------------------------
+
+
+@pytest.fixture
+def version(tmp_path):
+    """version(text): the folder of a version that keeps such a vocabulary."""
+
+    def version(text):
+        folder = tmp_path / "serving" / "5"
+        (folder / WEIGHTS_FILE).parent.mkdir(parents=True)
+        (folder / "saved_model.pb").write_bytes(b"")
+        (folder / WEIGHTS_FILE).write_bytes(b"weights")
+        (folder / KEPT_VOCABULARY_FILE).write_text(text)
+        return folder
+
+    return version
+
+
+def test_the_vocabulary_of_a_version_is_taken_to_the_byte_and_what_it_lacks_is_told(
+    songs, album, version, tmp_path, caplog
+):
+    seen = by_field(counts_of(album[:6]))
+    # As if of other songs: two steps, of which one stands here, and of a third one too few.
+    theirs = [{0: 50, 24: 50, 6: 1}, {}, {12: 100}]
+    text = build_vocabulary(CODEC, theirs, 5).to_json() + " "
+    folder = version(text)
+    given = {"start": start_of(str(folder)), "serving_dir": str(folder.parent)}
+    with caplog.at_level(logging.INFO, logger="segue.progress"):
+        # What is asked for otherwise has no say.
+        assert build(songs, tmp_path, min_count=100_000, **given) == text
+    (told,) = [record for record in caplog.records if record.name == "segue.progress"]
+    moved = {field: sum(counts.values()) for field, counts in zip("sd", seen[::2], strict=True)}
+    moved["s"] -= seen[0][0] + seen[0][24]
+    moved["d"] -= seen[2][12]
+    new = {"s": moved["s"] - seen[0][6], "d": moved["d"]}
+    assert told.text == (
+        "codec notes, the vocabulary of the version in service: "
+        f"2 step ({moved['s']:,} moved to the nearest, {new['s']:,} of them never seen before), "
+        f"129 pitch, 1 duration ({moved['d']:,} moved to the nearest, {new['d']:,} of them never "
+        "seen before)"
+    )
+    assert told.facts["rare"] == {"step": moved["s"], "pitch": 0, "duration": moved["d"]}
+    assert told.facts["unseen"] == {"step": new["s"], "pitch": 0, "duration": new["d"]}
+
+
+def test_a_version_that_speaks_another_codec_or_is_gone_is_one_line(songs, version, tmp_path):
+    text = build_vocabulary(ChordsCodec(), [{60: 9}]).to_json()
+    folder = version(text)
+    given = {"start": start_of(str(folder)), "serving_dir": str(folder.parent)}
+    with pytest.raises(SegueError, match="^version 5 speaks the codec .*its vocabulary does not"):
+        build(songs, tmp_path, **given)
+    (folder / KEPT_VOCABULARY_FILE).write_text("other")
+    (tmp_path / "again").mkdir()
+    with pytest.raises(SegueError, match="is no longer in .*; run the pipeline again"):
+        build(songs, tmp_path / "again", **given)

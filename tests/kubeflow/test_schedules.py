@@ -92,7 +92,8 @@ class Backend:
                     if one["experiment_id"] == query["experiment_id"]
                 ]
                 start = int(query.get("page_token") or 0)
-                page = {"recurring_runs": there[start : start + self.page]}
+                # The API spells this name so, and no other.
+                page = {"recurringRuns": there[start : start + self.page]}
                 if start + self.page < len(there):
                     page["next_page_token"] = str(start + self.page)
                 return 200, page

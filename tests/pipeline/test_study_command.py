@@ -40,7 +40,7 @@ def test_a_size_that_does_not_exist_is_refused_with_those_that_do(segue, tmp_pat
 
 def test_a_root_in_use_is_one_line(segue, one_line, tmp_path):
     with exclusive(tmp_path):
-        line = one_line(segue("study", "paper", "--size", "quick", "--root", tmp_path))
+        line = one_line(segue("study", "paper", "--size", "quick", "--root", tmp_path), 75)
     assert "another run" in line
 
 
