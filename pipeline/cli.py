@@ -2,8 +2,8 @@
 
 Every command imports what it needs inside itself, so that `segue --help` answers
 at once. A SegueError is one line and exit code 1 (75 where another run has the root);
-anything else is a defect of
-ours: one line too, with the trace in the log (or on the screen, with --verbose).
+anything else is a defect of ours: one line too, with the trace in the log (or on the
+screen, with --verbose).
 """
 
 from __future__ import annotations

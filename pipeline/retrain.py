@@ -184,7 +184,9 @@ def _check_fits(config: Configuration, served: str, in_service: Known | None) ->
                 f"the weights of version {number} do not fit: its model.{name} is {there}, this "
                 f"run's {here}; give the same, or train from scratch once: --warm-start none"
             )
-    for group in _FROZEN if in_service else ():
+    if in_service is None:
+        return
+    for group in _FROZEN:
         here = dataclasses.asdict(getattr(config, group))
         there = in_service.request.settings.get(group)
         if there != here:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from components.kept import KEPT_VOCABULARY_FILE, REQUEST_FILE, WEIGHTS_FILE, Request, start_of
+from components.midi_parser.reader import music_digest
 from kubeflow.compiler import compile_pipeline, node_properties
 from kubeflow.parameters import Parameters
 from kubeflow.settings import KubeflowSettings
 from music.corpus import export
 from music.errors import SegueError
+from music.folder import fingerprint
+from music.midi import read_midi
 from pipeline.configuration import load_configuration
+from pipeline.retrain import asked_settings, make_plan
 
 NODES = {
     "MidiParser",
@@ -223,9 +231,12 @@ def test_what_a_local_run_would_reuse_stays_the_same(midi):
         return {name for name in NODES if before[name] != after[name]}
 
     assert changed() == set()
-    assert changed("training.epochs=4") == {"Trainer"}
-    assert changed("gate.max_nats=9") == {"Evaluator"}
-    assert changed("window.length=40") == {"WindowGenerator", "Trainer"}
+    # The last writes down what was asked for; with another model it runs again anyway.
+    assert changed("training.epochs=4") == {"Trainer", "ServingValidator"}
+    assert changed("gate.max_nats=9") == {"Evaluator", "ServingValidator"}
+    assert changed("window.length=40") == {"WindowGenerator", "Trainer", "ServingValidator"}
+    # How a training would go on is nothing to one from scratch.
+    assert changed("retrain.epochs=2", "retrain.warm_start=served") == set()
 
 
 def test_a_changed_file_changes_what_the_parser_is_told_and_no_more(midi):
@@ -235,4 +246,68 @@ def test_a_changed_file_changes_what_the_parser_is_told_and_no_more(midi):
     path.write_bytes(old + b"\0")
     after = properties(midi)
     path.write_bytes(old)
-    assert {name for name in NODES if before[name] != after[name]} == {"MidiParser"}
+    assert {name for name in NODES if before[name] != after[name]} == {
+        "MidiParser",
+        "ServingValidator",
+    }
+
+
+@pytest.fixture
+def night(midi, tmp_path):
+    """night(version, start): a configuration, with a version in service made of its music."""
+
+    def night(number: int, start: str = ""):
+        data = tmp_path / "midi"
+        if not data.exists():
+            shutil.copytree(midi, data)
+        asked = ["retrain.warm_start=served", "retrain.epochs=2"]
+        config = load_configuration(data, tmp_path / "root", "smoke", asked)
+        version = config.serving_dir / str(number)
+        (version / WEIGHTS_FILE).parent.mkdir(parents=True)
+        (version / "saved_model.pb").write_bytes(b"")
+        shape = json.dumps(dataclasses.asdict(config.model)).encode()
+        np.savez(version / WEIGHTS_FILE, model=np.frombuffer(shape, np.uint8))
+        (version / KEPT_VOCABULARY_FILE).write_text(str(number))
+        songs = {read_midi(path.read_bytes()).fingerprint() for path in data.glob("*.mid")}
+        request = Request(
+            asked_settings(config, start), music_digest(songs), fingerprint(data), start
+        )
+        (version / REQUEST_FILE).write_text(request.to_json())
+        return config
+
+    return night
+
+
+@pytest.mark.parametrize("start", ["", "a" * 64])
+def test_with_nothing_new_every_task_is_told_what_the_run_that_did_it_was_told(night, start):
+    config = night(7, start)
+    before = node_properties(config, fingerprint(config.data), start)
+    min(config.data.glob("*.mid")).rename(config.data / "another name.mid")
+    plan = make_plan(config)
+    assert plan.nothing
+    assert node_properties(config, plan.content, plan.start) == before
+
+
+def test_with_a_new_song_the_version_in_service_is_part_of_what_tasks_are_told(night):
+    config = night(7)
+    export("bach", config.data, limit=3, parts=4)
+
+    def told():
+        plan = make_plan(config)
+        return node_properties(config, plan.content, plan.start)
+
+    first = told()
+    start = start_of(str(config.serving_dir / "7"))
+    assert json.loads(first["VocabularyBuilder"])["exec_properties"]["start"] == start
+    trainer = json.loads(json.loads(first["Trainer"])["exec_properties"]["custom_config"])
+    settings = json.loads(trainer["settings"])
+    assert (settings["start"], settings["training"]["epochs"]) == (start, 2)
+    assert trainer["serving"] == str(config.serving_dir)
+    assert told() == first
+    # Rolled back, or pushed by hand: another model to begin from.
+    shutil.copytree(config.serving_dir / "7", config.serving_dir / "8")
+    (config.serving_dir / "8" / KEPT_VOCABULARY_FILE).write_text("8")
+    after = told()
+    assert {name for name in NODES if first[name] != after[name]} == {
+        "VocabularyBuilder", "Trainer", "ServingValidator",
+    }  # fmt: skip

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from music.errors import SegueError
-from pipeline.lock import LOCK_FILE, exclusive
+from pipeline.lock import LOCK_FILE, Busy, exclusive
 
 HOLD = """
 import sys
@@ -37,7 +37,7 @@ def holder(tmp_path):
 
 
 def test_a_second_run_is_refused_with_one_line_that_names_the_first(tmp_path, holder):
-    with pytest.raises(SegueError) as refusal, exclusive(tmp_path):
+    with pytest.raises(Busy) as refusal, exclusive(tmp_path):
         pass
     assert str(refusal.value) == (
         f"another run (process {holder.pid}) is using {tmp_path}; "
