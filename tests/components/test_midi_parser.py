@@ -19,7 +19,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 
 from components.artifacts import Songs, Verdicts
 from components.midi_parser import executor as midi_parser
-from components.midi_parser.reader import Reader
+from components.midi_parser.reader import Reader, music_digest
 from components.midi_parser.stages import ParseFiles
 from components.records import row_to_song
 from components.stages import song_shards
@@ -222,16 +222,16 @@ def test_the_songs_are_those_of_the_files_in_the_order_of_their_ids(tmp_path):
 
 
 def test_a_second_run_parses_only_what_is_new_and_writes_the_same(folder, tmp_path, monkeypatch):
-    from components.midi_parser import stages
+    from components.midi_parser import reader
 
     judged = []
-    judge = stages.judge
+    judge = reader.judge
 
     def watched(file, data, limits):
         judged.append(data)
         return judge(file, data, limits)
 
-    monkeypatch.setattr(stages, "judge", watched)
+    monkeypatch.setattr(reader, "judge", watched)
     first = Run(tmp_path, folder)
     assert len(judged) == 5  # two files have the same bytes
     assert first.summary()["files"] == 10
@@ -243,6 +243,17 @@ def test_a_second_run_parses_only_what_is_new_and_writes_the_same(folder, tmp_pa
     grown = Run(tmp_path, folder)
     assert judged[5:] == [new]
     assert set(grown.titles()) == {"a copy", "sub/other", "new"}
+
+
+def test_the_sum_of_the_music_is_that_of_its_songs_and_of_nothing_else(folder, tmp_path):
+    first = Run(tmp_path, folder)
+    # Copies, files that are none and names play no role.
+    songs = {song(number).fingerprint() for number in (1, 2)}
+    assert first.summary()["music"] == music_digest(songs)
+    (folder / "new.mid").write_bytes(write_midi(song(3)))
+    assert Run(tmp_path, folder).summary()["music"] == music_digest(
+        [first.summary()["music"], song(3).fingerprint()]
+    )
 
 
 def test_a_reading_that_was_lost_is_made_again(folder, tmp_path):
