@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from components.trainer.settings import ModelSettings, TrainerSettings, TrainingSettings
+from components.trainer.settings import (
+    ModelSettings,
+    RetrainSettings,
+    TrainerSettings,
+    TrainingSettings,
+)
 from music.errors import SegueError
 from music.windows import WindowSpec
 
@@ -88,14 +93,18 @@ def test_a_training_that_cannot_be_is_refused_in_one_line(given, line):
     assert str(caught.value) == line
 
 
-def test_the_documents_name_every_setting_with_its_default():
-    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+@pytest.mark.parametrize(
+    ("page", "kinds"),
+    [("training.md", (ModelSettings, TrainingSettings)), ("retrain.md", (RetrainSettings,))],
+)
+def test_the_documents_name_every_setting_with_its_default(page, kinds):
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
     rows = {}
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         for name in re.findall(r"`(\w+)`", cells[0]):
             rows[name] = cells
-    for kind in (ModelSettings, TrainingSettings):
+    for kind in kinds:
         for field in dataclasses.fields(kind):
             assert field.name in rows, field.name
             shown = rows[field.name][2].strip("`") if len(rows[field.name]) > 2 else ""
