@@ -1,7 +1,8 @@
 """The `segue` package and its command.
 
 Requirements here are what Segue needs to run; the versions that are known to
-work together stand in constraints-py310.txt, which `make setup` installs under.
+work together stand in constraints-py310.txt (TFX 1.16) and constraints-py313.txt
+(TFX 1.21), one of which `make setup` installs under.
 """
 
 from pathlib import Path
@@ -40,7 +41,7 @@ setup(
     author="The Segue authors",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    python_requires=">=3.10,<3.11",
+    python_requires=">=3.10,<3.14",
     # Saying that packages lie in this folder makes an editable install one .pth
     # line instead of a list of today's packages, so a package added later is
     # importable without another set-up.
@@ -50,7 +51,9 @@ setup(
     ),
     package_data={"": DATA},
     install_requires=[
-        "tfx>=1.16",
+        # Python 3.10 gets the last TFX that an older glibc loads, the others today's.
+        "tfx>=1.16,<1.17; python_version < '3.11'",
+        "tfx>=1.21; python_version >= '3.11'",
         "tensorflow>=2.16",
         "tensorflow-serving-api>=2.16",
         "keras-tuner>=1.4.8",
@@ -103,6 +106,9 @@ setup(
     classifiers=[
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Multimedia :: Sound/Audio :: MIDI",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],

@@ -3,16 +3,20 @@
 #
 #   scripts/setup.sh                 set up; says and does nothing when nothing changed
 #   scripts/setup.sh --check         say whether set-up is current; exit 0 if so, else 1
-#   scripts/setup.sh --find-python   print the Python 3.10 that set-up would use
+#   scripts/setup.sh --find-python   print the Python that set-up would use
 #
-# PYTHON=/path/to/python3.10 chooses the interpreter. Needs no root. A set-up
+# There are two stacks: TFX 1.21 for Python 3.11 to 3.13 on a current system, TFX 1.16
+# for Python 3.10, which is all that an older one can load. Set-up takes the first for
+# which it finds a Python, and stays with what .venv holds. STACK=1.16 or STACK=1.21
+# asks for one, PYTHON=/path/to/python for an interpreter. Needs no root. A set-up
 # that was cut off leaves no stamp, so the next one starts over.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$ROOT"
 
-CONSTRAINTS=constraints-py310.txt
+CONSTRAINTS_116=constraints-py310.txt
+CONSTRAINTS_121=constraints-py313.txt
 VENV_PYTHON=.venv/bin/python
 LOG=.venv/setup.log
 # Holds a digest of what the set-up was made from, or `unfinished` while one is
@@ -41,73 +45,150 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 # ---- Which Python -----------------------------------------------------------
 
-# A file called python3.10 proves nothing: a pyenv shim may stand there for a
-# version that is not chosen. Only what runs and says 3.10 counts.
-is_python_310() {
-  [ "$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null </dev/null)" = 3.10 ]
+# A file called python3.13 proves nothing: a pyenv shim may stand there for a version
+# that is not chosen. Only what runs counts, and what it says: its version, the C
+# library, and whether the C++ library is one that TFX 1.21's binary parts load with.
+# It says nothing about a C++ library that is not there.
+PROBE='
+import os, sys
+print("%d.%d" % sys.version_info[:2], (os.confstr("CS_GNU_LIBC_VERSION") or "glibc 0").split()[1])
+try:
+    import ctypes
+    ctypes.CDLL("libstdc++.so.6")
+    path = next(line.split(None, 5)[5].strip() for line in open("/proc/self/maps") if "libstdc++.so" in line)
+    print(b"GLIBCXX_3.4.32\0" in open(path, "rb").read())
+except (OSError, ImportError, StopIteration):
+    print(False)
+'
+
+glibc_is_current() {
+  local major=${1%%.*} minor=${1#*.}
+  minor=${minor%%.*}
+  case $major$minor in '' | *[!0-9]*) return 1 ;; esac
+  [ "$major" -gt 2 ] || { [ "$major" -eq 2 ] && [ "$minor" -ge 38 ]; }
 }
 
+# What this machine's C library is, when no Python is there to say it.
+glibc_here() { getconf GNU_LIBC_VERSION 2>/dev/null | sed 's/^glibc //' || true; }
+
+# Sets STACK_OF to the stack that an interpreter can have, or to nothing and WHY_NOT
+# to the reason, and VERSION to its version.
+look_at() {
+  local told glibc cxx
+  STACK_OF='' VERSION='' WHY_NOT="$1 does not run"
+  told=$("$1" -c "$PROBE" 2>/dev/null </dev/null) || return 0
+  read -r VERSION glibc cxx <<<"${told//$'\n'/ }" || true
+  case $VERSION in
+    3.10) STACK_OF=1.16 ;;
+    3.11 | 3.12 | 3.13)
+      if ! glibc_is_current "$glibc"; then
+        WHY_NOT="$1 is Python $VERSION, but TFX 1.21 needs glibc 2.38 and here is $glibc"
+      elif [ "$cxx" != True ]; then
+        WHY_NOT="$1 is Python $VERSION, but TFX 1.21 needs a libstdc++ with GLIBCXX_3.4.32 (GCC 13.2; Debian, Ubuntu: apt install g++)"
+      else
+        STACK_OF=1.21
+      fi
+      ;;
+    *) WHY_NOT="$1 is Python ${VERSION:-of no version}, and TFX is made for 3.10 to 3.13" ;;
+  esac
+}
+
+versions_of() { if [ "$1" = 1.16 ]; then echo 3.10; else echo "3.13 3.12 3.11"; fi; }
+constraints_of() { if [ "$1" = 1.16 ]; then echo "$CONSTRAINTS_116"; else echo "$CONSTRAINTS_121"; fi; }
+
+# Interpreters for a stack, the best first.
 candidates() {
-  type -aP python3.10 python3 python || true
-  if has uv; then uv python find --system --no-project 3.10 2>/dev/null </dev/null || true; fi
-  local versions
-  for versions in "${PYENV_ROOT:-}/versions" "${HOME:-}/.pyenv/versions"; do
-    printf '%s\n' "$versions"/3.10.*/bin/python | sort -rV
+  local version versions
+  for version in $(versions_of "$1"); do type -aP "python$version" || true; done
+  type -aP python3 python || true
+  for version in $(versions_of "$1"); do
+    if has uv; then uv python find --system --no-project "$version" 2>/dev/null </dev/null || true; fi
+    for versions in "${PYENV_ROOT:-}/versions" "${HOME:-}/.pyenv/versions"; do
+      printf '%s\n' "$versions/$version".*/bin/python | sort -rV
+    done
   done
 }
 
-# Debian's python3.10 comes without the part that makes environments; uv does
+# Debian's Python comes without the part that makes environments; uv does
 # not need it.
 can_make_venv() { has uv || "$1" -c 'import ensurepip, venv' >/dev/null 2>&1 </dev/null; }
 
-# Sets FOUND.
+# One line for people who have to install something first.
+say_what_is_needed() {
+  local glibc wanted=${STACK:-}
+  if [ -n "$HINDRANCE" ]; then
+    complain "$HINDRANCE"
+    return
+  fi
+  if [ -z "$wanted" ]; then
+    glibc=$(glibc_here)
+    wanted=1.16
+    if glibc_is_current "$glibc"; then wanted=1.21; fi
+  fi
+  if [ "$wanted" = 1.21 ]; then
+    complain "Segue needs Python 3.11 to 3.13 for TFX 1.21, and none was found: apt install python3-venv python3-dev g++ (Debian 13, Ubuntu 24.04), or uv python install 3.13, or name one: make setup PYTHON=/path/to/python3.13"
+  else
+    complain "Segue needs Python 3.10 for TFX 1.16 (TFX 1.21 needs glibc 2.38${glibc:+, here is $glibc}), and none was found: uv python install 3.10, or pyenv install 3.10, or conda create -n py310 python=3.10, or name one: make setup PYTHON=/path/to/python3.10"
+  fi
+}
+
+# Sets FOUND and STACK_FOUND.
 find_python() {
-  FOUND=
+  FOUND='' STACK_FOUND='' HINDRANCE=
   outside_venv
-  local candidate without_venv=
+  local candidate stack
   if [ -n "${PYTHON:-}" ]; then
-    if candidate=$(type -P "$PYTHON") && ! [ "${candidate%/*}" -ef .venv/bin ] &&
-      is_python_310 "$candidate" && can_make_venv "$candidate"; then
-      FOUND=$candidate
-      return 0
+    if ! candidate=$(type -P "$PYTHON") || [ "${candidate%/*}" -ef .venv/bin ]; then
+      WHY_NOT="no such Python outside .venv"
+    else
+      look_at "$candidate"
+      if [ -n "$STACK_OF" ] && [ "${STACK:-$STACK_OF}" != "$STACK_OF" ]; then
+        WHY_NOT="STACK=$STACK needs another Python than $VERSION"
+      elif [ -n "$STACK_OF" ] && can_make_venv "$candidate"; then
+        FOUND=$candidate STACK_FOUND=$STACK_OF
+        return 0
+      elif [ -n "$STACK_OF" ]; then
+        WHY_NOT="Python $VERSION without its venv module"
+      fi
     fi
-    complain "PYTHON=$PYTHON is not a Python 3.10 that can make environments; looking further"
+    complain "PYTHON=$PYTHON will not do ($WHY_NOT); looking further"
   fi
-  while IFS= read -r candidate; do
-    [ -x "$candidate" ] || continue
-    is_python_310 "$candidate" || continue
-    if can_make_venv "$candidate"; then
-      FOUND=$candidate
-      return 0
-    fi
-    without_venv=$candidate
-  done < <(candidates)
-  if [ -n "$without_venv" ]; then
-    complain "$without_venv is a Python 3.10 without its venv module (Debian, Ubuntu: apt install python3.10-venv)"
-  fi
-  cat >&2 <<'END'
-set-up: Segue needs Python 3.10, and none was found. Any one of these gets it:
-          uv python install 3.10
-          pyenv install 3.10
-          conda create -n py310 python=3.10    then: conda run -n py310 make setup
-        Or name one that is there: make setup PYTHON=/path/to/python3.10
-END
+  for stack in ${STACK:-1.21 1.16}; do
+    while IFS= read -r candidate; do
+      [ -x "$candidate" ] || continue
+      look_at "$candidate"
+      if [ "$STACK_OF" != "$stack" ]; then
+        # What keeps the stack that was asked for away is worth a word.
+        case " $(versions_of "$stack") " in
+          *" $VERSION "*) if [ "${STACK:-}" = 1.21 ]; then HINDRANCE=${HINDRANCE:-$WHY_NOT}; fi ;;
+        esac
+      elif can_make_venv "$candidate"; then
+        FOUND=$candidate STACK_FOUND=$stack
+        return 0
+      else
+        HINDRANCE="$candidate is a Python $VERSION without its venv module (Debian, Ubuntu: apt install python$VERSION-venv)"
+      fi
+    done < <(candidates "$stack")
+  done
+  say_what_is_needed
   return 1
 }
 
 # ---- Is there anything to do ------------------------------------------------
 
-# Of all that decides what lies in .venv: its Python, its place (scripts in
-# .venv/bin name it), the requirements, the pins and this script.
+# The stack in .venv, and a digest of all that decides what lies there: its Python, its
+# place (scripts in .venv/bin name it), the requirements, the pins and this script.
 digest() {
   "$VENV_PYTHON" -I -S -c '
 import hashlib, sys
-digest = hashlib.sha256("\n".join([sys.version, *sys.argv[1:]]).encode())
-for name in sys.argv[2:]:
+old = sys.version_info < (3, 11)
+names = ["setup.py", "pyproject.toml", "scripts/setup.sh", sys.argv[2 if old else 3]]
+digest = hashlib.sha256("\n".join([sys.version, sys.argv[1], *names]).encode())
+for name in names:
     with open(name, "rb") as file:
         digest.update(b"\0" + file.read())
-print(digest.hexdigest())
-' "$ROOT" setup.py pyproject.toml "$CONSTRAINTS" scripts/setup.sh 2>/dev/null </dev/null
+print("1.16" if old else "1.21", digest.hexdigest())
+' "$ROOT" "$CONSTRAINTS_116" "$CONSTRAINTS_121" 2>/dev/null </dev/null
 }
 
 missing_command() {
@@ -133,6 +214,8 @@ what_is_stale() {
     echo "the last set-up did not finish"
   elif ! now=$(digest); then
     echo "the Python in .venv does not run"
+  elif [ "${STACK:-${now%% *}}" != "${now%% *}" ]; then
+    echo ".venv has TFX ${now%% *}, and STACK=$STACK is asked for"
   elif [ "$now" != "$(stamp)" ]; then
     echo "requirements, pins, Python or the checkout's place changed"
   elif [ -n "$(missing_command)" ]; then
@@ -201,17 +284,19 @@ can_compile() {
   fi
   if ! "$1" -c 'import os, sys, sysconfig
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' </dev/null; then
-    complain "$1 has no Python.h, needed to compile (Debian, Ubuntu: apt install python3.10-dev)"
+    complain "$1 has no Python.h, needed to compile (Debian, Ubuntu: apt install python$VERSION-dev)"
     return 1
   fi
 }
 
-# Whether what stands in .venv can be brought up to date: a Python 3.10 with pip,
-# made at this place (scripts in .venv/bin name it), and, if it is ours, whole:
-# an installer that finds a package listed does not look for its files.
+# Whether what stands in .venv can be brought up to date: a Python that a stack is for,
+# the one asked for, with pip, made at this place (scripts in .venv/bin name it), and,
+# if it is ours, whole: an installer that finds a package listed does not look for its
+# files.
 can_be_updated() {
+  look_at "$VENV_PYTHON"
   [ "$(stamp)" != unfinished ] &&
-    is_python_310 "$VENV_PYTHON" &&
+    [ -n "$STACK_OF" ] && [ "${STACK:-$STACK_OF}" = "$STACK_OF" ] &&
     [ -x .venv/bin/pip ] &&
     head -n 3 .venv/bin/pip | grep -qF "$ROOT/.venv/bin/" &&
     { [ ! -e "$STAMP" ] || [ -z "$(missing_command)" ]; }
@@ -221,7 +306,7 @@ set_aside() {
   local aside
   aside=.venv-$(date +%Y%m%d-%H%M%S)
   mv .venv "$aside"
-  say "the .venv that was here is not ours and has no working Python 3.10 with pip; it is now $aside"
+  say "the .venv that was here is not ours and has no Python with pip that will do; it is now $aside"
 }
 
 begin() {
@@ -236,7 +321,7 @@ install_with_uv() {
     logged uv venv --seed --allow-existing --python "$1" .venv || return 1
   fi
   logged uv pip install --python "$VENV_PYTHON" --compile-bytecode \
-    -c "$CONSTRAINTS" -e '.[dev,kubeflow]'
+    -c "$(constraints_of "$2")" -e '.[dev,kubeflow]'
 }
 
 install_with_pip() {
@@ -245,45 +330,46 @@ install_with_pip() {
   fi
   # pip would compile on one core, after each package.
   logged "$VENV_PYTHON" -m pip --disable-pip-version-check install --no-input \
-    --progress-bar off --no-compile -c "$CONSTRAINTS" -e '.[dev,kubeflow]' || return 1
+    --progress-bar off --no-compile -c "$(constraints_of "$2")" -e '.[dev,kubeflow]' || return 1
   # Some packages carry Python 2 files, which do not compile and are never read.
   logged "$VENV_PYTHON" -m compileall -q -j 0 .venv/lib || true
 }
 
 set_up() {
-  local from='' said now
+  local from='' stack said now
   case "$(uname -sm)" in
     'Linux x86_64') ;;
     *) say "TFX is published for Linux on x86-64; on $(uname -sm) this may not install" ;;
   esac
 
   if can_be_updated; then
-    say "bringing .venv up to date (log: $LOG)"
+    stack=$STACK_OF
+    say "bringing .venv up to date, TFX $stack (log: $LOG)"
     begin
   else
     find_python || exit 1
-    from=$FOUND
+    from=$FOUND stack=$STACK_FOUND
     if [ -e .venv ] && [ ! -e "$STAMP" ]; then set_aside; fi
     rm -rf .venv
     enough_disk || exit 1
     can_compile "$from" || exit 1
     begin
-    say "making .venv with $("$from" -V 2>&1) ($from)"
+    say "making .venv with TFX $stack on $("$from" -V 2>&1) ($from)"
     say "the first time this takes some minutes and about 4 GB of disk (log: $LOG)"
   fi
 
   if ! has uv; then
-    install_with_pip "$from" || fail "installing did not work; after mending the cause, run it again"
-  elif ! install_with_uv "$from"; then
+    install_with_pip "$from" "$stack" || fail "installing did not work; after mending the cause, run it again"
+  elif ! install_with_uv "$from" "$stack"; then
     # uv does not read pip's configuration, so a mirror may be known to pip alone.
     say "uv could not install; trying pip"
-    find_python || exit 1
+    STACK=$stack find_python || exit 1
     from=$FOUND
     said=$(cat "$LOG")
     rm -rf .venv
     begin
     printf '%s\n' "$said" >"$LOG"
-    install_with_pip "$from" || fail "installing did not work; after mending the cause, run it again"
+    install_with_pip "$from" "$stack" || fail "installing did not work; after mending the cause, run it again"
   fi
 
   if ! logged "$VENV_PYTHON" -m pip --disable-pip-version-check check; then
@@ -294,6 +380,14 @@ set_up() {
   mv "$STAMP.new" "$STAMP"
   say "ready after $SECONDS s"
 }
+
+case "${STACK:-}" in
+  '' | 1.16 | 1.21) ;;
+  *)
+    complain "STACK=$STACK is no stack; there are 1.16 (Python 3.10) and 1.21 (Python 3.11 to 3.13)"
+    exit 2
+    ;;
+esac
 
 case "${1:-}" in
   --find-python)

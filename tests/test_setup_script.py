@@ -1,7 +1,8 @@
-"""Set-up finds a Python 3.10 wherever one may hide, and knows when it has nothing to do.
+"""Set-up picks a stack that the machine can load, finds its Python wherever one may hide, and
+knows when it has nothing to do.
 
-Nothing is installed here: interpreters are shell scripts that print a version,
-on a PATH that holds nothing else.
+Nothing is installed here: interpreters are shell scripts that print a version and what
+they stand on, on a PATH that holds nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 BASH = shutil.which("bash")
 TOOLS = ["dirname", "cat", "sort", "head", "tail", "grep", "df", "awk", "uname", "sed"]
 TOOLS += ["rm", "mkdir", "mv", "date", "flock"]
-HASHED = ["setup.py", "pyproject.toml", "constraints-py310.txt", "scripts/setup.sh"]
+CONSTRAINTS = {"1.16": "constraints-py310.txt", "1.21": "constraints-py313.txt"}
+# The interpreter that runs the tests makes the digests, so pretended ones are of its kind.
+HERE = "{}.{}".format(*sys.version_info[:2])
+STACK, OTHER = ("1.16", "1.21") if HERE == "3.10" else ("1.21", "1.16")
+HASHED = ["setup.py", "pyproject.toml", CONSTRAINTS[STACK], "scripts/setup.sh"]
 
 pytestmark = pytest.mark.skipif(BASH is None, reason="needs bash")
 
@@ -42,9 +47,11 @@ class Machine:
         file.chmod(0o755)
         return file
 
-    def python(self, folder: Path, name: str, version: str) -> Path:
-        """An interpreter that answers every question with its version."""
-        return self.script(folder, name, f"echo {version}")
+    def python(
+        self, folder: Path, name: str, version: str, glibc: str = "2.36", cxx: bool = True
+    ) -> Path:
+        """An interpreter that answers every question with its version, and what it stands on."""
+        return self.script(folder, name, f"echo {version} {glibc}; echo {cxx}")
 
     def broken(self, folder: Path, name: str) -> Path:
         return self.script(folder, name, f'echo "pyenv: {name}: command not found" >&2; exit 127')
@@ -81,7 +88,7 @@ def machine(tmp_path: Path) -> Machine:
             (tools / name).symlink_to(real)
     checkout = base / "my checkout"
     (checkout / "scripts").mkdir(parents=True)
-    for file in HASHED:
+    for file in {*HASHED, *CONSTRAINTS.values()}:
         shutil.copy(ROOT / file, checkout / file)
     return Machine(base=base, checkout=checkout, path=[base / "bin", tools])
 
@@ -97,7 +104,8 @@ class TestFindPython:
         other = machine.python(machine.base / "elsewhere", "py", "3.12")
         result = machine.run("--find-python", PYTHON=str(other))
         assert result.stdout.strip() == str(good)
-        assert f"PYTHON={other} is not a Python 3.10" in result.stderr
+        assert f"PYTHON={other} will not do" in result.stderr
+        assert "TFX 1.21 needs glibc 2.38 and here is 2.36" in result.stderr
 
     def test_python310_on_the_path_beats_python3(self, machine: Machine):
         machine.python(machine.base / "bin", "python3", "3.10")
@@ -157,22 +165,108 @@ class TestFindPython:
         bare = machine.script(
             machine.base / "bin",
             "python3.10",
-            'case $2 in *ensurepip*) exit 1 ;; esac; echo "3.10"',
+            'case $2 in *ensurepip*) exit 1 ;; esac; echo "3.10 2.36 True"',
         )
         result = machine.run("--find-python")
         assert result.returncode == 1
         assert f"{bare} is a Python 3.10 without its venv module" in result.stderr
+        assert "apt install python3.10-venv" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
 
     @pytest.mark.parametrize("mode", [["--find-python"], []])
-    def test_without_any_the_message_says_how_to_get_one(self, machine: Machine, mode: list[str]):
+    def test_without_any_one_line_says_how_to_get_one(self, machine: Machine, mode: list[str]):
+        machine.script(machine.base / "bin", "getconf", 'echo "glibc 2.36"')
         machine.python(machine.base / "bin", "python3", "3.12")
         result = machine.run(*mode)
         assert result.returncode == 1
         assert result.stdout == ""
-        assert "Segue needs Python 3.10, and none was found" in result.stderr
-        for way in ("uv python install 3.10", "pyenv install 3.10", "conda create"):
-            assert way in result.stderr
+        [line] = result.stderr.splitlines()
+        assert "Segue needs Python 3.10 for TFX 1.16" in line
+        assert "TFX 1.21 needs glibc 2.38, here is 2.36" in line
+        for way in ("uv python install 3.10", "pyenv install 3.10", "conda create", "PYTHON="):
+            assert way in line
         assert not (machine.checkout / ".venv").exists()
+
+
+class TestStack:
+    """TFX 1.21 where it loads, else TFX 1.16."""
+
+    def test_a_current_system_gets_the_current_stack(self, machine: Machine):
+        machine.python(machine.base / "bin", "python3.10", "3.10", glibc="2.41")
+        good = machine.python(machine.base / "bin", "python3.13", "3.13", glibc="2.41")
+        assert machine.found() == str(good)
+
+    @pytest.mark.parametrize("glibc", ["2.38", "2.39", "2.100", "3.0"])
+    def test_its_own_python_is_enough(self, machine: Machine, glibc: str):
+        good = machine.python(machine.base / "bin", "python3", "3.12", glibc=glibc)
+        assert machine.found() == str(good)
+
+    def test_the_newest_of_three_is_taken(self, machine: Machine):
+        for version in ("3.11", "3.13", "3.12"):
+            machine.python(machine.base / "bin", f"python{version}", version, glibc="2.41")
+        assert machine.found().endswith("python3.13")
+
+    @pytest.mark.parametrize("version", ["3.9", "3.14"])
+    def test_a_python_that_no_tfx_is_made_for_is_no_python(self, machine: Machine, version: str):
+        machine.python(machine.base / "bin", "python3", version, glibc="2.41")
+        good = machine.python(machine.base / "bin", "python3.10", "3.10", glibc="2.41")
+        assert machine.found() == str(good)
+
+    @pytest.mark.parametrize(
+        ("glibc", "cxx"), [("2.36", True), ("2.37.9000", True), ("0", True), ("2.41", False)]
+    )
+    def test_an_older_system_gets_the_older_stack(self, machine: Machine, glibc: str, cxx: bool):
+        machine.python(machine.base / "bin", "python3.13", "3.13", glibc=glibc, cxx=cxx)
+        good = machine.python(machine.base / "bin", "python3.10", "3.10", glibc=glibc, cxx=cxx)
+        assert machine.found() == str(good)
+
+    def test_STACK_asks_for_the_older_one(self, machine: Machine):
+        machine.python(machine.base / "bin", "python3.13", "3.13", glibc="2.41")
+        good = machine.python(machine.base / "bin", "python3.10", "3.10", glibc="2.41")
+        assert machine.found(STACK="1.16") == str(good)
+
+    def test_PYTHON_of_the_other_stack_is_named_and_passed_over(self, machine: Machine):
+        good = machine.python(machine.base / "bin", "python3.13", "3.13", glibc="2.41")
+        other = machine.python(machine.base / "elsewhere", "py", "3.10", glibc="2.41")
+        result = machine.run("--find-python", PYTHON=str(other), STACK="1.21")
+        assert result.stdout.strip() == str(good)
+        assert "STACK=1.21 needs another Python than 3.10" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("glibc", "cxx", "reason"),
+        [
+            ("2.36", True, "TFX 1.21 needs glibc 2.38 and here is 2.36"),
+            ("2.41", False, "TFX 1.21 needs a libstdc++ with GLIBCXX_3.4.32"),
+        ],
+    )
+    def test_STACK_that_does_not_load_is_refused_in_one_line(
+        self, machine: Machine, glibc: str, cxx: bool, reason: str
+    ):
+        machine.python(machine.base / "bin", "python3.10", "3.10", glibc=glibc, cxx=cxx)
+        new = machine.python(machine.base / "bin", "python3.13", "3.13", glibc=glibc, cxx=cxx)
+        result = machine.run("--find-python", STACK="1.21")
+        assert (result.returncode, result.stdout) == (1, "")
+        [line] = result.stderr.splitlines()
+        assert f"{new} is Python 3.13, but {reason}" in line
+
+    def test_STACK_of_another_name_is_refused(self, machine: Machine):
+        result = machine.run(STACK="1.20")
+        assert (result.returncode, result.stdout) == (2, "")
+        [line] = result.stderr.splitlines()
+        assert "STACK=1.20 is no stack; there are 1.16" in line
+
+    def test_a_current_system_without_a_python_is_told_what_to_install(self, machine: Machine):
+        machine.script(machine.base / "bin", "getconf", 'echo "glibc 2.41"')
+        result = machine.run()
+        assert result.returncode == 1
+        [line] = result.stderr.splitlines()
+        assert "Segue needs Python 3.11 to 3.13" in line
+        assert "apt install python3-venv python3-dev g++" in line
+
+    def test_what_this_python_says_of_itself_is_understood(self, machine: Machine):
+        """The probe itself, by the interpreter that runs the tests."""
+        result = machine.run("--find-python", PYTHON=sys.executable)
+        assert result.stdout.strip() == sys.executable, result.stderr
 
 
 class TestBeforeInstalling:
@@ -198,8 +292,9 @@ class TestInstalling:
 
     FAKE = """
 case "$*" in
-  *version_info*) echo 3.10 ;;
-  -V) echo Python 3.10.99 ;;
+  *hexdigest*) exec "$REAL_PYTHON" "$@" ;;
+  *GLIBCXX*) echo VERSION 2.41 True ;;
+  -V) echo Python VERSION.99 ;;
   "-m venv .venv")
     mkdir -p .venv/bin .venv/lib
     for name in pip segue pytest ruff mypy; do
@@ -210,7 +305,6 @@ case "$*" in
     echo "pip installs $*"
     echo x >>installs
     if [ -e fail-pip ]; then echo "no such package"; exit 1; fi ;;
-  *hexdigest*) exec "$REAL_PYTHON" "$@" ;;
 esac
 """
 
@@ -219,11 +313,15 @@ esac
         (machine.base / "tools" / "chmod").symlink_to(str(shutil.which("chmod")))
         machine.script(machine.base / "bin", "g++", "")
         machine.script(machine.base / "bin", "df", "echo Filesystem; echo 'disk 9 9 99999999 9% /'")
-        machine.script(machine.base / "bin", "python3.10", self.FAKE)
+        self.pretend(machine, HERE)
         return machine
 
-    def set_up(self, machine: Machine, *args: str) -> subprocess.CompletedProcess[str]:
-        return machine.run(*args, REAL_PYTHON=sys.executable)
+    def pretend(self, machine: Machine, version: str) -> None:
+        fake = self.FAKE.replace("VERSION", version)
+        machine.script(machine.base / "bin", f"python{version}", fake)
+
+    def set_up(self, machine: Machine, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return machine.run(*args, REAL_PYTHON=sys.executable, **env)
 
     def installs(self, machine: Machine) -> int:
         file = machine.checkout / "installs"
@@ -256,6 +354,33 @@ esac
             changed.write("# another line\n")
         assert "changed" in self.set_up(ready, "--check").stdout
         assert "bringing .venv up to date" in self.set_up(ready).stdout
+        assert self.set_up(ready, "--check").returncode == 0
+
+    def test_the_stack_decides_what_is_installed_under(self, ready: Machine):
+        assert f"making .venv with TFX {STACK} on Python {HERE}.99" in self.set_up(ready).stdout
+        log = (ready.checkout / ".venv" / "setup.log").read_text()
+        assert f"-c {CONSTRAINTS[STACK]} -e" in log
+
+    def test_another_stack_than_what_is_there_makes_it_anew(self, ready: Machine):
+        self.set_up(ready)
+        (ready.checkout / ".venv" / "theirs").touch()
+        told = self.set_up(ready, "--check", STACK=OTHER).stdout
+        assert f".venv has TFX {STACK}, and STACK={OTHER} is asked for" in told
+        self.pretend(ready, "3.13" if OTHER == "1.21" else "3.10")
+        assert f"making .venv with TFX {OTHER}" in self.set_up(ready, STACK=OTHER).stdout
+        assert not (ready.checkout / ".venv" / "theirs").exists()
+        log = (ready.checkout / ".venv" / "setup.log").read_text()
+        assert f"-c {CONSTRAINTS[OTHER]} -e" in log
+
+    def test_without_a_STACK_what_is_there_stays(self, ready: Machine):
+        self.set_up(ready, STACK=STACK)
+        self.pretend(ready, "3.13" if OTHER == "1.21" else "3.10")
+        assert self.set_up(ready).stdout == ""
+
+    def test_the_other_stacks_pins_are_no_reason_to_install(self, ready: Machine):
+        self.set_up(ready)
+        with (ready.checkout / CONSTRAINTS[OTHER]).open("a") as changed:
+            changed.write("# another line\n")
         assert self.set_up(ready, "--check").returncode == 0
 
     def test_a_set_up_that_was_cut_off_starts_over(self, ready: Machine):
@@ -296,7 +421,7 @@ esac
         assert str(ready.checkout) in (ready.checkout / ".venv" / "bin" / "pip").read_text()
 
     def test_a_strangers_environment_is_moved_not_deleted(self, ready: Machine):
-        ready.python(ready.checkout / ".venv" / "bin", "python", "3.12")
+        ready.python(ready.checkout / ".venv" / "bin", "python", "3.9")
         (ready.checkout / ".venv" / "theirs").touch()
         assert self.set_up(ready).returncode == 0
         [aside] = ready.checkout.glob(".venv-*")
@@ -315,10 +440,10 @@ esac
     @pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock")
     def test_two_at_once_install_once(self, ready: Machine):
         (ready.base / "tools" / "sleep").symlink_to(str(shutil.which("sleep")))
-        slow = self.FAKE.replace(
+        slow = self.FAKE.replace("VERSION", HERE).replace(
             "echo x >>installs", "echo x >>installs; until [ -e go ]; do sleep 0.1; done"
         )
-        ready.script(ready.base / "bin", "python3.10", slow)
+        ready.script(ready.base / "bin", f"python{HERE}", slow)
         command = [str(BASH), str(ready.checkout / "scripts" / "setup.sh")]
         env = {
             "HOME": str(ready.base),
@@ -441,7 +566,7 @@ class TestProject:
             "import distutils.core as d, warnings; warnings.simplefilter('ignore')\n"
             "s = d.run_setup('setup.py', stop_after='init')\n"
             "print(repr((s.get_name(), sorted(s.packages), s.entry_points, s.python_requires,"
-            " s.get_license(), sorted(s.extras_require))))"
+            " s.get_license(), sorted(name for name in s.extras_require if ':' not in name))))"
         )
         told = subprocess.run(
             [sys.executable, "-c", "import setuptools\n" + ask],
@@ -454,14 +579,15 @@ class TestProject:
         assert name == "segue"
         assert packages == sorted([*names, "components.parser"])
         assert entry_points == {"console_scripts": ["segue = pipeline.cli:main"]}
-        assert requires == ">=3.10,<3.11"
+        assert requires == ">=3.10,<3.14"
         assert licence == "Apache-2.0"
         assert extras == ["dev", "kubeflow"]
 
-    def test_every_direct_requirement_that_tfx_restricts_is_pinned(self):
-        pins = re.findall(
-            r"^([\w-]+)==", (ROOT / "constraints-py310.txt").read_text(), re.MULTILINE
-        )
+    @pytest.mark.parametrize("stack", CONSTRAINTS)
+    def test_every_direct_requirement_that_tfx_restricts_is_pinned(self, stack: str):
+        pinned = (ROOT / CONSTRAINTS[stack]).read_text()
+        assert f"tfx=={stack}.0\n" in pinned
+        pins = re.findall(r"^([\w-]+)==", pinned, re.MULTILINE)
         assert {"tfx", "tensorflow", "protobuf", "apache-beam", "numpy", "ruff", "mypy"} <= set(
             pins
         )
