@@ -19,21 +19,51 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     inference_pb2,
     model_management_pb2,
-    model_service_pb2,
     model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
 )
 
-from serving import calls, errors, inference, model_config
+from serving import calls, errors, inference, model_config, protobufs
 from serving.errors import ServingError
 from serving.models import Models
 
 SERVICE_NAMES = (
-    prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name,
-    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+    protobufs.declare_service(
+        "tensorflow_serving/apis/prediction_service.proto",
+        "PredictionService",
+        {
+            "Classify": (
+                classification_pb2.ClassificationRequest,
+                classification_pb2.ClassificationResponse,
+            ),
+            "Regress": (regression_pb2.RegressionRequest, regression_pb2.RegressionResponse),
+            "Predict": (predict_pb2.PredictRequest, predict_pb2.PredictResponse),
+            "MultiInference": (
+                inference_pb2.MultiInferenceRequest,
+                inference_pb2.MultiInferenceResponse,
+            ),
+            "GetModelMetadata": (
+                get_model_metadata_pb2.GetModelMetadataRequest,
+                get_model_metadata_pb2.GetModelMetadataResponse,
+            ),
+        },
+    ),
+    protobufs.declare_service(
+        "tensorflow_serving/apis/model_service.proto",
+        "ModelService",
+        {
+            "GetModelStatus": (
+                get_model_status_pb2.GetModelStatusRequest,
+                get_model_status_pb2.GetModelStatusResponse,
+            ),
+            "HandleReloadConfigRequest": (
+                model_management_pb2.ReloadConfigRequest,
+                model_management_pb2.ReloadConfigResponse,
+            ),
+        },
+    ),
 )
 # The names that TensorFlow Serving's health service knows them by.
 HEALTH_NAMES = ("PredictionService", "ModelService")
