@@ -14,12 +14,12 @@ PYTEST := $(PY) -m pytest
 SHARED := -n $(WORKERS) --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all lint format bench serving-real clean
+.PHONY: help setup demo test test-slow test-all test-debian13 lint format bench serving-real clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-setup: ## Make .venv with everything in it (the first time takes some minutes)
+setup: ## Make .venv with everything in it (some minutes, once); STACK=1.16 or 1.21
 	@bash scripts/setup.sh
 
 demo: setup ## Train on the built-in data set, serve, and compose songs to hear
@@ -32,6 +32,9 @@ test-slow: setup ## Run the tests that take minutes
 	@$(PYTEST) $(SHARED) -m slow
 
 test-all: test test-slow ## Run every test
+
+test-debian13: setup ## As a new user of Debian 13: tests, a pipeline, and models across stacks (root)
+	@bash scripts/debian13.sh
 
 lint: setup ## Check style and types
 	@.venv/bin/ruff check .
