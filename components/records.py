@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from music.song import COLUMNS, Song
 
@@ -59,3 +60,16 @@ def batch_to_songs(batch: pa.RecordBatch) -> list[Song]:
     ends = np.cumsum(lists[0].value_lengths().to_numpy())
     facts = pa.Table.from_batches([batch]).drop(list(COLUMNS)).to_pylist()
     return [Song(rows, **row) for rows, row in zip(np.split(notes, ends)[:-1], facts, strict=True)]
+
+
+def read_batches(source: Any, rows: int) -> Iterator[list[Song]]:
+    """The songs of a Parquet file of `SONG_SCHEMA`, in its order, so many at a time.
+
+    Args:
+      source: a path or an open binary file.
+      rows: the most songs of one list.
+    """
+    file = pq.ParquetFile(source)
+    # A side without a song has no row group, which pyarrow 18 looks for all the same.
+    if file.num_row_groups:
+        yield from map(batch_to_songs, file.iter_batches(rows))

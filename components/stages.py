@@ -10,11 +10,10 @@ import os
 from collections.abc import Iterator
 
 import apache_beam as beam
-import pyarrow.parquet as pq
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from components.records import batch_to_songs
+from components.records import read_batches
 from music.song import Song
 
 # Songs that are in memory at a time when a shard is read.
@@ -65,8 +64,7 @@ def put_in_place(beside: str, target: str) -> None:
 def read_songs(path: str) -> Iterator[list[Song]]:
     """The songs of one Parquet file, in its order, some at a time."""
     with FileSystems.open(path) as handle:
-        for batch in pq.ParquetFile(handle).iter_batches(SONGS_A_BATCH):
-            yield batch_to_songs(batch)
+        yield from read_batches(handle, SONGS_A_BATCH)
 
 
 class SongShards(beam.PTransform):

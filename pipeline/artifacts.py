@@ -228,12 +228,11 @@ def held_out_titles(songs: Path) -> dict[str, str]:
 
 def held_out_songs(songs: Path, rows: int = 64) -> Iterator[list[Song]]:
     """The held-out songs of a Songs artifact, so many at a time."""
-    from components.records import batch_to_songs
+    from components.records import read_batches
 
     for path in song_files(songs, EVAL):
         with intact(path):
-            batches = _parquet().ParquetFile(path).iter_batches(rows)
-            found = [batch_to_songs(batch) for batch in batches]
+            found = list(read_batches(path, rows))
         yield from found
 
 

@@ -1,11 +1,14 @@
 """Songs as rows of a table, and back."""
 
+import io
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.records import SONG_SCHEMA, row_to_song, songs_to_table
+from components.records import SONG_SCHEMA, read_batches, row_to_song, songs_to_table
 from music.song import COLUMNS, Song
 
 songs = st.builds(
@@ -39,3 +42,15 @@ def test_songs_survive_the_table_and_it_is_that_of_their_rows(album):
     table = songs_to_table(album)
     assert table.equals(pa.Table.from_pylist([row_of(song) for song in album], SONG_SCHEMA))
     assert [row_to_song(row) for row in table.to_pylist()] == album
+
+
+@given(st.lists(songs, max_size=5), st.integers(1, 3))
+@settings(max_examples=30, deadline=None)
+def test_a_file_is_read_in_order_so_many_songs_at_a_time_and_none_from_an_empty_one(album, rows):
+    file = io.BytesIO()
+    with pq.ParquetWriter(file, SONG_SCHEMA) as writer:
+        if album:  # else there is no row group at all, as on a side that got no song
+            writer.write_table(songs_to_table(album))
+    batches = list(read_batches(file, rows))
+    assert [song for batch in batches for song in batch] == album
+    assert all(0 < len(batch) <= rows for batch in batches)
