@@ -177,7 +177,10 @@ cross() {
   "$PYTHON" scripts/cross_serving.py compare "$shared"/there-by-{here,there}.mid
 }
 
+has_root() { [ -e "$ROOT/.segue-root" ] || give_up "there is no root in $ROOT; the step root makes it"; }
+
 step() {
+  case $1 in setup | test | smoke | demo | cross) has_root ;; esac
   case $1 in
     root) make_root ;;
     setup) timed "make setup" as_user 'make setup' ;;
@@ -201,9 +204,9 @@ step() {
 
 needs unshare chroot
 if [ "${1:-}" = run ]; then
+  has_root
   as_user "${2:?a command}"
   exit
 fi
-for name in "${@:-root setup test smoke cross}"; do
-  for one in $name; do step "$one"; done
-done
+if [ $# = 0 ]; then set -- root setup test smoke cross; fi
+for name in "$@"; do step "$name"; done

@@ -82,6 +82,14 @@ def test_a_root_that_was_not_finished_is_not_taken_for_one(run, tmp_path):
     assert "not a root that was finished here" in line
 
 
+@pytest.mark.parametrize(
+    "step", [["setup"], ["test"], ["smoke"], ["demo"], ["cross"], ["run", "id"]]
+)
+def test_before_there_is_a_root_the_step_that_makes_it_is_named(run, tmp_path, step):
+    line = f"debian13: there is no root in {tmp_path / 'root'}; the step root makes it"
+    assert run(*step) == (1, line)
+
+
 def test_an_unknown_step_is_refused_with_those_there_are(run):
     code, line = run("tests")
     assert code == 1
