@@ -13,7 +13,7 @@ import os
 import tempfile
 from typing import Any
 
-import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tfx.components.evaluator import executor as tfx_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
@@ -46,7 +46,7 @@ class Executor(tfx_executor.Executor):
                 baseline.uri = folder
                 inputs[standard_component_specs.BASELINE_MODEL_KEY] = [baseline]
             super().Do(inputs, output_dict, exec_properties)
-        config = tfma.EvalConfig()
+        config = config_pb2.EvalConfig()
         proto_utils.json_to_proto(exec_properties[standard_component_specs.EVAL_CONFIG_KEY], config)
         evaluation = artifact_utils.get_single_uri(
             output_dict[standard_component_specs.EVALUATION_KEY]

@@ -16,6 +16,7 @@ import math
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format, wrappers_pb2
+from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator.settings import GateSettings
 from components.evaluator.verdict import SongFigures, Verdict
@@ -31,11 +32,11 @@ _OUTPUTS = ("nll", "nll_minus_ngram")
 _SONG = "song"
 
 
-def build_eval_config(gate: GateSettings) -> tfma.EvalConfig:
+def build_eval_config(gate: GateSettings) -> config_pb2.EvalConfig:
     """The EvalConfig of the three bounds, with a baseline that may be missing."""
 
-    def model(name: str, is_baseline: bool) -> tfma.ModelSpec:
-        return tfma.ModelSpec(
+    def model(name: str, is_baseline: bool) -> config_pb2.ModelSpec:
+        return config_pb2.ModelSpec(
             name=name,
             is_baseline=is_baseline,
             signature_name=SIGNATURE,
@@ -43,42 +44,44 @@ def build_eval_config(gate: GateSettings) -> tfma.EvalConfig:
             example_weight_keys=dict.fromkeys(_OUTPUTS, "scored"),
         )
 
-    def mean(output: str, bound: float, change: float | None) -> tfma.MetricsSpec:
-        threshold = tfma.MetricThreshold(
-            value_threshold=tfma.GenericValueThreshold(
+    def mean(output: str, bound: float, change: float | None) -> config_pb2.MetricsSpec:
+        threshold = config_pb2.MetricThreshold(
+            value_threshold=config_pb2.GenericValueThreshold(
                 upper_bound=wrappers_pb2.DoubleValue(value=bound)
             )
         )
         if change is not None:
             threshold.change_threshold.CopyFrom(
-                tfma.GenericChangeThreshold(
-                    direction=tfma.MetricDirection.LOWER_IS_BETTER,
+                config_pb2.GenericChangeThreshold(
+                    direction=config_pb2.MetricDirection.LOWER_IS_BETTER,
                     absolute=wrappers_pb2.DoubleValue(value=change),
                 )
             )
         # A plain `threshold` would ask the same of every song by itself.
-        overall = tfma.PerSliceMetricThreshold(
-            slicing_specs=[tfma.SlicingSpec()], threshold=threshold
+        overall = config_pb2.PerSliceMetricThreshold(
+            slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold
         )
-        metric = tfma.MetricConfig(class_name="MeanPrediction", per_slice_thresholds=[overall])
-        return tfma.MetricsSpec(
+        metric = config_pb2.MetricConfig(
+            class_name="MeanPrediction", per_slice_thresholds=[overall]
+        )
+        return config_pb2.MetricsSpec(
             metrics=[metric],
             model_names=[CANDIDATE, BASELINE],
             output_names=[output],
-            example_weights=tfma.ExampleWeightOptions(weighted=True),
+            example_weights=config_pb2.ExampleWeightOptions(weighted=True),
         )
 
-    return tfma.EvalConfig(
+    return config_pb2.EvalConfig(
         model_specs=[model(CANDIDATE, False), model(BASELINE, True)],
         metrics_specs=[
             mean("nll", gate.max_nats, gate.max_nats_over_service),
             mean("nll_minus_ngram", gate.max_nats_over_ngram, None),
         ],
-        slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=[_SONG])],
+        slicing_specs=[config_pb2.SlicingSpec(), config_pb2.SlicingSpec(feature_keys=[_SONG])],
     )
 
 
-def bounds(config: tfma.EvalConfig) -> GateSettings:
+def bounds(config: config_pb2.EvalConfig) -> GateSettings:
     """The settings that `build_eval_config` was given."""
     by_output = {
         spec.output_names[0]: spec.metrics[0].per_slice_thresholds[0].threshold

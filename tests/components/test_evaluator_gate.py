@@ -4,6 +4,7 @@ import math
 
 import pytest
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from components.evaluator.gate import BASELINE, CANDIDATE, bounds, build_eval_config
 from components.evaluator.settings import GateSettings
@@ -18,7 +19,7 @@ def test_the_bounds_survive_the_eval_config(gate):
 
     config = build_eval_config(gate)
     assert bounds(config) == gate
-    again = tfma.EvalConfig()
+    again = config_pb2.EvalConfig()
     proto_utils.json_to_proto(proto_utils.proto_to_json(config), again)
     assert bounds(again) == gate
 
