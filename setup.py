@@ -57,6 +57,8 @@ setup(
         "tensorflow>=2.16",
         "tensorflow-serving-api>=2.16",
         "keras-tuner>=1.4.8",
+        # What tf.summary writes by; TensorFlow 2.21 no longer brings it.
+        "tensorboard>=2.16",
         "apache-beam>=2.59",
         "music21>=9.9",
         "matplotlib>=3.8",

@@ -145,7 +145,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if in_vain:
             names = ", ".join(f"--{name}" for name in in_vain)
             print(f"segue: without effect in this server: {names}", file=sys.stderr, flush=True)
-        return _serve(ServerConfig(**flags), port_file)
+        config = ServerConfig(**flags)
+        if not verbose:
+            _load_tensorflow()
+        return _serve(config, port_file)
     except SegueError as error:
         if verbose:
             logging.getLogger(__name__).exception("the server could not start")
@@ -183,6 +186,23 @@ def _quieten(verbose: bool) -> None:
         # Libraries announce which Python they will drop next; a person who starts
         # a server can do nothing about it.
         warnings.simplefilter("ignore", FutureWarning)
+
+
+def _load_tensorflow() -> None:
+    """Imports TensorFlow without what its libraries say while they are loaded.
+
+    Those of 2.21 tell of CUDA that is not there, whatever TF_CPP_MIN_LOG_LEVEL is. What
+    an import raises is raised here as well; with --verbose nothing is held back.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("music", "components", "pipeline", "serving", "client", "kubeflow")
-FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "constraints-py310.txt")
+FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "constraints-py313.txt")
 
 
 class Installed:

@@ -72,9 +72,18 @@ def test_it_copies_every_package_of_the_wheel(instructions):
 def test_requirements_are_installed_under_the_constraints_and_see_no_code(instructions):
     (stage,) = [one for one in stages(instructions) if one[0][1].endswith(" dependencies")]
     installs = [rest for name, rest in stage if name == "RUN" and "pip install" in rest]
-    assert all("-c constraints-py310.txt" in rest for rest in installs)
+    assert all("-c constraints-py313.txt" in rest for rest in installs)
     assert ".[kubeflow]" in installs[-1]
     assert not {"music", "components"} & set(copied(stage))
+
+
+def test_its_python_and_system_are_those_that_the_constraints_are_for(instructions):
+    (base,) = [
+        rest for name, rest in instructions if name == "FROM" and rest.endswith(" AS python")
+    ]
+    version, system = re.fullmatch(r"python:(3\.\d+)-slim-(\w+) AS python", base).groups()
+    assert (version, system) == ("3.13", "trixie")
+    assert f"constraints-py{version.replace('.', '')}.txt" in copied(instructions)
 
 
 def test_requirements_can_be_asked_of_the_package_without_its_code(tmp_path):

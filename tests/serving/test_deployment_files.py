@@ -395,8 +395,8 @@ def test_metrics_are_scraped_where_they_are(files):
 
 
 def test_the_image_is_the_release_that_the_client_library_is_of(files):
-    constraints = (REPOSITORY / "constraints-py310.txt").read_text()
-    release = re.search(r"^tensorflow-serving-api==(2\.16\.\d+)$", constraints, re.M).group(1)
+    constraints = (REPOSITORY / "constraints-py313.txt").read_text()
+    release = re.search(r"^tensorflow-serving-api==(2\.19\.\d+)$", constraints, re.M).group(1)
     assert files.container["image"] == f"tensorflow/serving:{release}"
     assert files.compose["services"]["serving"]["image"] == f"tensorflow/serving:{release}"
 
@@ -600,7 +600,7 @@ NOTICED = (
         (
             test_the_image_is_the_release_that_the_client_library_is_of,
             DEPLOYMENT,
-            "serving:2.16.1",
+            "serving:2.19.1",
             "serving:latest",
         ),
         (
