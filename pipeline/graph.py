@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
+from ml_metadata.proto.metadata_store_pb2 import ConnectionConfig, SqliteMetadataSourceConfig
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.components.tuner.component import Tuner
 from tfx.dsl.components.base.base_component import BaseComponent
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types.channel import BaseChannel
@@ -185,11 +185,23 @@ def _tuner(config: Configuration, settings: str, examples: BaseChannel) -> BaseC
     )
 
 
+def _metadata(path: str) -> ConnectionConfig:
+    """ML Metadata in a file; TFX's own function also makes the folder.
+
+    The root of a pipeline that is only compiled here lies on the cluster's volume, and
+    nobody but root may make a folder of its name.
+    """
+    mode = SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    return ConnectionConfig(
+        sqlite=SqliteMetadataSourceConfig(filename_uri=path, connection_mode=mode)
+    )
+
+
 def _pipeline(config: Configuration, name: str, nodes: list[BaseComponent]) -> Pipeline:
     return Pipeline(
         pipeline_name=name,
         pipeline_root=str(config.artifacts_dir),
-        metadata_connection_config=sqlite_metadata_connection_config(str(config.metadata_path)),
+        metadata_connection_config=_metadata(str(config.metadata_path)),
         components=nodes,
         enable_cache=config.cache,
         beam_pipeline_args=beam_arguments(config.beam_pipeline_args),

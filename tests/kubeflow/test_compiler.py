@@ -179,6 +179,12 @@ def test_without_cache_no_task_is_reused(tmp_path):
     )
 
 
+def test_no_folder_is_made_where_the_clusters_volume_would_be(tmp_path):
+    volume = tmp_path / "volume"
+    compiled(tmp_path, Parameters(str(volume / "midi"), str(volume / "root"), "smoke"))
+    assert not volume.exists()
+
+
 def test_a_search_is_a_task_more(tmp_path):
     path = compiled(tmp_path, Parameters("/d", "/r", "smoke", 0, ("tuning.enabled=true",)))
     spec = next(iter(yaml.safe_load_all(path.read_text())))
