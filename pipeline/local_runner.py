@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.files import FACTS_FILE
 from components.progress import report
@@ -23,6 +24,9 @@ from music.errors import SegueError, printable
 from pipeline.configuration import Configuration, load_configuration
 from pipeline.lock import exclusive
 from pipeline.retrain import ALL, Plan, make_plan, remember
+
+if TYPE_CHECKING:
+    from tfx.orchestration.pipeline import Pipeline
 
 
 def run(config: Configuration) -> None:
@@ -45,8 +49,6 @@ def run_locked(config: Configuration, plan: Plan = ALL) -> None:
     The page of the run lies in the root afterwards; where it cannot be made, that is told
     and the run stands.
     """
-    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
-
     from pipeline.beam_options import check_beam, check_job_server
     from pipeline.graph import create_pipeline
     from pipeline.history import last_run
@@ -57,7 +59,7 @@ def run_locked(config: Configuration, plan: Plan = ALL) -> None:
     check_service(config)
     if plan.news:
         report("Retrain", plan.news, start=plan.start)
-    LocalDagRunner().run(create_pipeline(config, plan.content, plan.start))
+    _run_nodes(create_pipeline(config, plan.content, plan.start), config)
     _leave_page(config)
     if config.retrain.looks:
         remember(config, plan, last_run(config.metadata_path))
@@ -81,15 +83,21 @@ def run_windows_locked(config: Configuration) -> None:
     Raises:
       SegueError: a step refuses its input.
     """
-    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
-
     from pipeline.beam_options import check_beam, check_job_server
     from pipeline.graph import create_windows_pipeline
 
     check_beam(config.beam_pipeline_args)
     check_job_server(config.beam_pipeline_args)
     check_root(config)
-    LocalDagRunner().run(create_windows_pipeline(config))
+    _run_nodes(create_windows_pipeline(config), config)
+
+
+def _run_nodes(pipeline: Pipeline, config: Configuration) -> None:
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+
+    # Where ML Metadata makes its file; the graph makes no folder by being made.
+    config.metadata_path.parent.mkdir(parents=True, exist_ok=True)
+    LocalDagRunner().run(pipeline)
 
 
 def check_root(config: Configuration) -> None:
