@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,55 @@ def installed(tmp_path_factory) -> Installed:
     (site,) = (folder / "venv" / "lib").glob("python3*/site-packages")
     (site / "requirements.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return made
+
+
+@pytest.fixture
+def serve_api():
+    """serve_api(answer): the URL of a server; answer(method, path, headers, body) says it all.
+
+    Answers are a status and what becomes JSON.
+    """
+    servers = []
+
+    def serve(answer) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def respond(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, value = answer(self.command, self.path, self.headers, body)
+                data = json.dumps(value).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_DELETE = respond
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def package(tmp_path) -> Path:
+    """A compiled pipeline of one task, with a second document for the platform."""
+    path = tmp_path / "two.yaml"
+    path.write_text("""
+schemaVersion: 2.1.0
+pipelineInfo: {name: two}
+deploymentSpec: {executors: {e: {container: {image: 'a:1'}}}}
+components: {c: {executorLabel: e}}
+root: {dag: {tasks: {T: {componentRef: {name: c}, taskInfo: {name: T}}}}}
+---
+platforms: {kubernetes: {deploymentSpec: {executors: {e: {nodeSelector: {labels: {a: b}}}}}}}
+""")
+    return path

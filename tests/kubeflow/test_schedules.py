@@ -6,11 +6,8 @@ v2 API does: any number of them may have one name.
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 import urllib.parse
-from pathlib import Path
 
 import pytest
 
@@ -19,13 +16,6 @@ from kubeflow.submission import Endpoint, Kubeflow, Submission
 from music.errors import SegueError
 
 RUNS = "/apis/v2beta1/recurringruns"
-SPEC = """
-schemaVersion: 2.1.0
-pipelineInfo: {name: two}
-deploymentSpec: {executors: {e: {container: {image: 'a:1'}}}}
-components: {c: {executorLabel: e}}
-root: {dag: {tasks: {T: {componentRef: {name: c}, taskInfo: {name: T}}}}}
-"""
 
 
 class Backend:
@@ -37,30 +27,9 @@ class Backend:
         self.asked: list[str] = []
         self.refusal: tuple[int, dict] | None = None
         self.page = 100
-        backend = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def answer(self):
-                length = int(self.headers.get("Content-Length") or 0)
-                body = json.loads(self.rfile.read(length) or "null")
-                status, value = backend.answer(self.command, self.path, body)
-                data = json.dumps(value).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_POST = do_DELETE = answer
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def answer(self, method, path, body):
+    def answer(self, method, path, headers, body):
+        body = json.loads(body or "null")
         parts = urllib.parse.urlsplit(path)
         query = dict(urllib.parse.parse_qsl(parts.query))
         self.asked.append(f"{method} {parts.path}")
@@ -103,18 +72,10 @@ class Backend:
 
 
 @pytest.fixture
-def backend():
+def backend(serve_api):
     made = Backend()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-
-
-@pytest.fixture
-def package(tmp_path) -> Path:
-    path = tmp_path / "two.yaml"
-    path.write_text(SPEC)
-    return path
+    made.url = serve_api(made.answer)
+    return made
 
 
 @pytest.fixture
@@ -147,7 +108,7 @@ def test_a_recurring_run_is_asked_for_one_at_a_time_and_without_catching_up(
         "parameters": {"data": "/segue/midi", "set": ["retrain.warm_start=served"]},
         "pipeline_root": "minio://b/x",
     }
-    assert sent["pipeline_spec"]["pipelineInfo"] == {"name": "two"}
+    assert sent["pipeline_spec"]["pipeline_spec"]["pipelineInfo"] == {"name": "two"}
 
 
 def test_one_of_the_same_name_is_replaced_and_others_stay(schedules, backend, package):

@@ -6,10 +6,8 @@ the v2 API that a submission takes.
 
 from __future__ import annotations
 
-import http.server
 import json
 import socket
-import threading
 import time
 import urllib.parse
 from pathlib import Path
@@ -21,15 +19,6 @@ from kubeflow.submission import Endpoint, Kubeflow, Submission, check_endpoint
 from music.errors import SegueError
 
 TOKEN = "secret-token"
-SPEC = """
-schemaVersion: 2.1.0
-pipelineInfo: {name: two}
-deploymentSpec: {executors: {e: {container: {image: 'a:1'}}}}
-components: {c: {executorLabel: e}}
-root: {dag: {tasks: {T: {componentRef: {name: c}, taskInfo: {name: T}}}}}
----
-platforms: {kubernetes: {deploymentSpec: {executors: {e: {nodeSelector: {labels: {a: b}}}}}}}
-"""
 
 
 class Backend:
@@ -44,30 +33,6 @@ class Backend:
         self.looks: list[tuple[str, dict[str, str]] | None] = [("SUCCEEDED", {})]
         self.error: dict | None = None
         self.refusal: tuple[int, dict] | None = None
-        backend = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.answer(*backend.answer("GET", self.path, self.headers, b""))
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                self.answer(*backend.answer("POST", self.path, self.headers, body))
-
-            def answer(self, status, value):
-                data = json.dumps(value).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def answer(self, method, path, headers, body):
         if headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -104,18 +69,10 @@ class Backend:
 
 
 @pytest.fixture
-def backend():
+def backend(serve_api):
     made = Backend()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-
-
-@pytest.fixture
-def package(tmp_path) -> Path:
-    path = tmp_path / "two.yaml"
-    path.write_text(SPEC)
-    return path
+    made.url = serve_api(made.answer)
+    return made
 
 
 @pytest.fixture
