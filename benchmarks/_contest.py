@@ -170,7 +170,8 @@ def _make(data: str, folder: str, salt: str, length: int, min_count: int, digest
         "data": data, "store": store, "eval_share": 0.1, "salt": salt, "shards": 2
     }, beam)  # fmt: skip
     run("vocabulary", folder, {
-        "codec": '{"name": "chords"}', "min_count": min_count, "max_size": 1024, "closed": 1
+        "codec": '{"name": "chords"}', "min_count": min_count, "max_size": 1024, "closed": 1,
+        "start": "", "serving_dir": ""
     }, beam)  # fmt: skip
     for form in FORMS:
         target = top / form

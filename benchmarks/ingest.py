@@ -138,6 +138,8 @@ def _vocabulary_and_windows(out: Path, folder: Path) -> Rows:
             min_count=config.vocabulary.min_count,
             max_size=config.vocabulary.max_size,
             closed=int(config.vocabulary.closed),
+            start="",
+            serving_dir="",
         )
         rows.append(row(f"vocabulary, {preset} preset", took["seconds"], "s"))
         took = _step(

@@ -145,10 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if in_vain:
             names = ", ".join(f"--{name}" for name in in_vain)
             print(f"segue: without effect in this server: {names}", file=sys.stderr, flush=True)
-        config = ServerConfig(**flags)
-        if not verbose:
-            _load_tensorflow()
-        return _serve(config, port_file)
+        return _serve(ServerConfig(**flags), port_file, verbose)
     except SegueError as error:
         if verbose:
             logging.getLogger(__name__).exception("the server could not start")
@@ -156,10 +153,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _serve(config: ServerConfig, port_file: str | None) -> int:
+def _serve(config: ServerConfig, port_file: str | None, verbose: bool) -> int:
     from serving.server import ModelServer, serve_until_stopped
 
-    server = ModelServer(config)
+    server = ModelServer(config, None if verbose else _import_tensorflow)
 
     def ready(_: int) -> None:
         if port_file:
@@ -188,7 +185,7 @@ def _quieten(verbose: bool) -> None:
         warnings.simplefilter("ignore", FutureWarning)
 
 
-def _load_tensorflow() -> None:
+def _import_tensorflow() -> None:
     """Imports TensorFlow without what its libraries say while they are loaded.
 
     Those of 2.21 tell of CUDA that is not there, whatever TF_CPP_MIN_LOG_LEVEL is. What

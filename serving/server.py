@@ -47,10 +47,12 @@ class ModelServer:
 
     Args:
       config: what to serve, and where.
+      import_tensorflow: called once, just before TensorFlow is first needed.
     """
 
-    def __init__(self, config: ServerConfig):
+    def __init__(self, config: ServerConfig, import_tensorflow: Callable[[], None] | None = None):
         self.config = config
+        self._import_tensorflow = import_tensorflow
         self._stop_asked = StopFlag()
         self._stopped = threading.Event()
         self._stop_lock = threading.Lock()
@@ -134,7 +136,9 @@ class ModelServer:
         configs = self._configured()
         if not self._wait_for_versions(configs):
             return None
-        # TensorFlow comes with these imports.
+        # TensorFlow comes with these imports: not before all that is said without it.
+        if self._import_tensorflow is not None:
+            self._import_tensorflow()
         from serving.batching import Batching
         from serving.loading import manager_maker
 

@@ -68,6 +68,7 @@ def test_a_study_that_is_done_trains_nothing_and_one_that_lost_an_arm_that_arm(
     paper, other = (first[arm.name] for arm in PLANNED)
     assert again["paper"].history.to_json() == paper.history.to_json()
     shutil.rmtree(trials.store / other.key)
+    caplog.clear()
     LOGGER.addHandler(caplog.handler)
     try:
         with caplog.at_level("INFO", LOGGER.name):
