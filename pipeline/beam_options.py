@@ -15,11 +15,11 @@ import re
 import shutil
 import socket
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from music.errors import SegueError
+from music.errors import SegueError, find_segue_error
 
 DIRECT, PORTABLE, FLINK, SPARK, DATAFLOW = (
     "DirectRunner",
@@ -43,6 +43,10 @@ _EMBEDDED = "embed"  # a job server in this process
 _SECONDS = 5.0  # that a job server is waited for
 
 MAX_FILE_BYTES = 64 * 1024
+# What is worth a person's eyes in the trace by which a job server tells of a failure:
+# gRPC's own words, or the error itself.
+_DETAILS = re.compile(r'^\s*details = "(.+)"$', re.MULTILINE)
+_RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception)\b.*$", re.MULTILINE)
 _COMMENT = re.compile(r"\s*(?:#.*)?")
 
 
@@ -330,6 +334,29 @@ def check_job_server(arguments: Sequence[str]) -> None:
                 f"the {runner} starts its job server with {java!r}, which is not there; install "
                 "Java, or name a job server by --job_endpoint=HOST:PORT"
             )
+
+
+@contextlib.contextmanager
+def told_of_workers(arguments: Sequence[str]) -> Iterator[None]:
+    """Tells in one line of workers elsewhere that gave up, a pool that is down among them.
+
+    Where workers are is for the job server to know, so none is asked before a run.
+
+    Raises:
+      SegueError: a run on workers elsewhere failed, and not by an error of ours.
+    """
+    try:
+        yield
+    except Exception as error:
+        if find_segue_error(error) is not None or not is_remote(arguments):
+            raise
+        said = str(error)
+        lines = _DETAILS.findall(said) or _RAISED.findall(said) or [said or type(error).__name__]
+        reason = " ".join(lines[-1].split())[:200]
+        raise SegueError(
+            f"the workers of the {_runner(arguments)} gave up: {reason}; see that they are up, "
+            "and have Segue (docs/beam.md)"
+        ) from error
 
 
 def _address(name: str, text: str) -> tuple[str, int]:

@@ -95,9 +95,12 @@ def run_windows_locked(config: Configuration) -> None:
 def _run_nodes(pipeline: Pipeline, config: Configuration) -> None:
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
+    from pipeline.beam_options import told_of_workers
+
     # Where ML Metadata makes its file; the graph makes no folder by being made.
     config.metadata_path.parent.mkdir(parents=True, exist_ok=True)
-    LocalDagRunner().run(pipeline)
+    with told_of_workers(config.beam_pipeline_args):
+        LocalDagRunner().run(pipeline)
 
 
 def check_root(config: Configuration) -> None:

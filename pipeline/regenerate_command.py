@@ -204,6 +204,7 @@ def _find(values: dict[str, Any], arguments: tuple[str, ...]) -> tuple[ModelFact
 
 def _run(request: RegenerateRequest, facts: ModelFacts, making: Making, verbose: bool) -> Outcome:
     from client.catalogue import regenerate as run
+    from pipeline.beam_options import told_of_workers
     from pipeline.console import quiet
 
     # Beam's and TensorFlow's chatter goes to a log beside the songs' records.
@@ -211,6 +212,7 @@ def _run(request: RegenerateRequest, facts: ModelFacts, making: Making, verbose:
     with (
         quiet(logs, "regenerate", verbose, waiting=False) as console,
         _progress(console) as tell,
+        told_of_workers(making.beam),
     ):
         return run(request, facts, making, tell)
 

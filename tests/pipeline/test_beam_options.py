@@ -1,6 +1,9 @@
 """Beam's arguments are passed on, and wrong ones are one line before anything runs."""
 
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from pipeline.beam_options import (
     check_job_server,
     is_remote,
     read_arguments,
+    told_of_workers,
 )
 from pipeline.configuration import load_configuration
 from pipeline.options import beam_override
@@ -175,3 +179,67 @@ def test_flinks_own_job_server_takes_java(monkeypatch):
     with pytest.raises(SegueError, match="with 'java', which is not there"):
         check_job_server(["--runner=FlinkRunner"])
     check_job_server(["--runner=FlinkRunner", "--flink_submit_uber_jar"])
+
+
+# ---- workers that give up ---------------------------------------------------
+
+
+@pytest.fixture
+def job_server(tmp_path):
+    """Beam's own, in a process of its own; its port."""
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    module = "apache_beam.runners.portability.local_job_service_main"
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, f"--port={port}"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=tmp_path,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                socket.create_connection(("localhost", port), 1).close()
+                break
+            except OSError:
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_pool_that_is_down_is_one_line(job_server):
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    with socket.create_server(("localhost", 0)) as free:
+        nobody = f"localhost:{free.getsockname()[1]}"
+    arguments = [
+        "--runner=PortableRunner",
+        f"--job_endpoint=localhost:{job_server}",
+        "--environment_type=EXTERNAL",
+        f"--environment_config={nobody}",
+    ]
+    told = (
+        r"^the workers of the PortableRunner gave up: .*Connection refused; see that they are"
+    )
+    with (
+        pytest.raises(SegueError, match=told) as caught,
+        told_of_workers(arguments),
+        beam.Pipeline(options=PipelineOptions(arguments)) as pipeline,
+    ):
+        _ = pipeline | beam.Create([1]) | beam.Map(str)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+def test_what_fails_here_and_errors_of_ours_stay_what_they_are():
+    with pytest.raises(ValueError, match="a defect"), told_of_workers([]):
+        raise ValueError("a defect")
+    with pytest.raises(SegueError, match=r"^no songs$"), told_of_workers([*PORTABLE, *POOL]):
+        raise SegueError("no songs")
+    with pytest.raises(SegueError, match="gave up: KeyError: 7; "), told_of_workers(PORTABLE):
+        raise RuntimeError("Pipeline failed: Traceback:\n  File x\nKeyError: 7\n\nmore")
