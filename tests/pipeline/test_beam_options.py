@@ -223,9 +223,7 @@ def test_a_pool_that_is_down_is_one_line(job_server):
         "--environment_type=EXTERNAL",
         f"--environment_config={nobody}",
     ]
-    told = (
-        r"^the workers of the PortableRunner gave up: .*Connection refused; see that they are"
-    )
+    told = r"^the workers of the PortableRunner gave up: .*Connection refused; see that they are"
     with (
         pytest.raises(SegueError, match=told) as caught,
         told_of_workers(arguments),
