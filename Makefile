@@ -8,8 +8,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Bytecode that is not kept costs 10 s at every start of TFX.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests share the cores by files.
-WORKERS ?= 2
+# Tests share the cores by files; one more than two cores, as they wait for processes that they start.
+WORKERS ?= 3
 PYTEST := $(PY) -m pytest
 SHARED := -n $(WORKERS) --dist loadscope
 

@@ -7,6 +7,7 @@ passes because a term is missing.
 
 from __future__ import annotations
 
+import collections
 import functools
 import json
 import os
@@ -27,29 +28,46 @@ SHARED_SONGS = REPOSITORY.parent / "shared" / "data" / "openscore-lieder"
 # Tests and fixtures that take the one run of the pipeline, or what rests on it.
 ONE_RUN = re.compile(r"def \w+\([^)]*\b(first_run|root_copy|target)\b")
 OF_PIPELINES = ("tests/pipeline/", "tests/kubeflow/")
+# What takes longest for the number of its tests.
+LONG = ("tests/components/", "tests/benchmarks/", *OF_PIPELINES)
+
+
+@functools.cache
+def scope_of(path: str) -> str:
+    """The tests that one process runs: a file's, or all of a folder that need the one run.
+
+    Both folders could share it; a run for each is what lets two processes work.
+    """
+    folder = next((folder for folder in OF_PIPELINES if path.startswith(folder)), None)
+    if folder and ONE_RUN.search((REPOSITORY / path).read_text("utf-8")):
+        return f"{folder}: the one run"
+    return path
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where several processes share the tests, the longest come first: none ends alone."""
+    if not config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    scopes = [scope_of(item.nodeid.split("::", 1)[0]) for item in items]
+    number = collections.Counter(scopes)
+
+    def rank(place: int) -> tuple:
+        scope = scopes[place]
+        return ("the one run" not in scope, not scope.startswith(LONG), -number[scope], scope)
+
+    items[:] = [items[place] for place in sorted(range(len(items)), key=rank)]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Where several processes share the tests, what shares a fixture stays together.
-
-    A file's tests go to one process, and all files that need the one pipeline run to the
-    same.
-    """
+    """Where several processes share the tests, what shares a fixture stays together."""
     from xdist.scheduler import LoadScopeScheduling
-
-    @functools.cache
-    def scope(path: str) -> str:
-        if path.startswith(OF_PIPELINES) and ONE_RUN.search(
-            (config.rootpath / path).read_text("utf-8")
-        ):
-            return "the one run"
-        return path
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return scope(nodeid.split("::", 1)[0])
+            return scope_of(nodeid.split("::", 1)[0])
 
+    config.option.loadscopereorder = False  # the order of the collection is the one above
     return ByFile(config, log)
 
 
@@ -81,6 +99,23 @@ def segue():
             check=False,
         )
         return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def processor_seconds():
+    """Runs a command; its processor seconds, which other work on the machine leaves alone."""
+
+    def run(*command: object) -> float:
+        before = os.times()
+        subprocess.run([*map(str, command)], check=True, stdout=subprocess.DEVNULL)
+        after = os.times()
+        return (
+            after.children_user
+            + after.children_system
+            - (before.children_user + before.children_system)
+        )
 
     return run
 

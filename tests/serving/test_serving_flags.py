@@ -64,9 +64,7 @@ def run(monkeypatch):
     def run(*flags):
         configs = []
         with monkeypatch.context() as patch:
-            patch.setattr(
-                "serving.__main__._serve", lambda config, port_file: configs.append(config) or 0
-            )
+            patch.setattr("serving.__main__._serve", lambda config, *_: configs.append(config) or 0)
             assert main(list(flags)) == 0
         return configs[0]
 

@@ -285,9 +285,7 @@ def test_row_41_ctrl_c_is_quiet_even_when_a_call_never_ends(start_process, base,
 
 def test_row_44_flags_are_spelled_both_ways(monkeypatch):
     configs = []
-    monkeypatch.setattr(
-        "serving.__main__._serve", lambda config, port_file: configs.append(config) or 0
-    )
+    monkeypatch.setattr("serving.__main__._serve", lambda config, *_: configs.append(config) or 0)
     assert main(["--port=8600", "--model_name=m", "--model_base_path=/m"]) == 0
     assert main(["--port", "8600", "--model_name", "m", "--model_base_path", "/m"]) == 0
     assert configs[0] == configs[1]
