@@ -41,7 +41,10 @@ def test_the_continuation_comes_where_the_model_played_it(song, length):
     prime = section_of(song, NOTES, length)
     made = made_of(NOTES, prime, NEW)
     whole = with_prime(NOTES, prime, made)
-    mine = whole.notes[whole.notes[:, PART] > song.notes[:, PART].max()]
+    new = whole.notes[:, 2] >= 90
+    mine, given_part = whole.notes[new], whole.notes[~new]
+    # A part of its own after those that were heard.
+    assert set(mine[:, PART]) == {given_part[:, PART].max() + 1}
     last = int(NOTES.onsets(song)[prime.offset + len(prime) - 1])
     assert mine[:, ONSET].tolist() == [last + 18, last + 18, last + 24]
     # In the same place of the bar as alone, bars later.
