@@ -105,7 +105,7 @@ def test_a_model_that_copies_is_refused_for_its_originality(fair, train):
     assert "copy more than" in outcome["panel"]
     # It has learned by heart, and is told which songs.
     worst = max((song.judged for song in record.songs), key=lambda one: one["run"])
-    assert worst["run"] > 2 * record.reference.borrowing.bound()
+    assert worst["run"] > 1.5 * record.reference.borrowing.bound()
     assert worst["copied"]["title"].startswith("bwv")
     assert versions(root) == [str(fair[0]["version"])]
 
