@@ -97,6 +97,10 @@ setup(
             "mido>=1.3",
             # Another hand's measures of songs, which ours must agree with.
             "muspy>=0.5",
+            # The notebook, run without its page.
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "ipykernel>=6.29",
             # The deployment files against their schemas.
             "kubernetes-validate>=1.29",
             "check-jsonschema>=0.28",

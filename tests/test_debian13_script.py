@@ -63,7 +63,12 @@ def test_a_tool_that_is_missing_is_named(run, tmp_path, tool):
     assert not (tmp_path / "root").exists()
 
 
-@pytest.mark.parametrize("step", ["root", "remove"])
+MAKES = pytest.mark.skipif(
+    shutil.which("git") is None, reason="git, which copies a checkout, is not installed"
+)
+
+
+@pytest.mark.parametrize("step", [pytest.param("root", marks=MAKES), "remove"])
 def test_a_folder_that_is_no_root_is_left_alone(run, tmp_path, step):
     mine = tmp_path / "root" / "mine"
     mine.parent.mkdir()
@@ -74,6 +79,7 @@ def test_a_folder_that_is_no_root_is_left_alone(run, tmp_path, step):
     assert mine.exists()
 
 
+@MAKES
 def test_a_root_that_was_not_finished_is_not_taken_for_one(run, tmp_path):
     code, line = run("root")
     assert code == 1
