@@ -43,6 +43,7 @@ _EMBEDDED = "embed"  # a job server in this process
 _SECONDS = 5.0  # that a job server is waited for
 
 MAX_FILE_BYTES = 64 * 1024
+_GAVE_UP = re.compile(r"\bpipeline\b.*\bfailed\b", re.IGNORECASE)  # as Beam's runners begin
 # What is worth a person's eyes in the trace by which a job server tells of a failure:
 # gRPC's own words, or the error itself.
 _DETAILS = re.compile(r'^\s*details = "(.+)"$', re.MULTILINE)
@@ -348,9 +349,11 @@ def told_of_workers(arguments: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if find_segue_error(error) is not None or not is_remote(arguments):
-            raise
         said = str(error)
+        # A step without Beam may fail as well, and is not the workers' doing.
+        ours = find_segue_error(error) is not None or not _GAVE_UP.search(said)
+        if ours or not is_remote(arguments):
+            raise
         lines = _DETAILS.findall(said) or _RAISED.findall(said) or [said or type(error).__name__]
         reason = " ".join(lines[-1].split())[:200]
         raise SegueError(

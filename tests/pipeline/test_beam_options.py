@@ -237,6 +237,8 @@ def test_a_pool_that_is_down_is_one_line(job_server):
 def test_what_fails_here_and_errors_of_ours_stay_what_they_are():
     with pytest.raises(ValueError, match="a defect"), told_of_workers([]):
         raise ValueError("a defect")
+    with pytest.raises(ValueError, match="a defect"), told_of_workers(PORTABLE):
+        raise ValueError("a defect")
     with pytest.raises(SegueError, match=r"^no songs$"), told_of_workers([*PORTABLE, *POOL]):
         raise SegueError("no songs")
     with pytest.raises(SegueError, match="gave up: KeyError: 7; "), told_of_workers(PORTABLE):
